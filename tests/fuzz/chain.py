@@ -12,7 +12,7 @@ from support.uids import accept_names
 from swarmlearning.ledger import checkpoint
 from swarmlearning.ledger.block import header_in, outline, read_header, seal, transaction_root
 from swarmlearning.ledger.canonical import canonical, sha256
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, Transaction, sign
 
@@ -35,15 +35,15 @@ _BLOCK = seal(msgspec.structs.replace(HEADER, transaction_root=transaction_root(
 
 
 def _read_transaction(data: bytes) -> SignedTransaction:
-    return RULES[1].parse(data.decode("ascii", errors="replace"))  # as an SN's API does
+    return RULES[RULES_VERSION].parse(data.decode("ascii", errors="replace"))  # as an SN's API does
 
 
 def _read_content(data: bytes) -> SignedTransaction:
-    return RULES[1].parse(jws(_JWS_HEADER, data))
+    return RULES[RULES_VERSION].parse(jws(_JWS_HEADER, data))
 
 
 def _read_block(data: bytes) -> None:
-    for read in (read_header, outline, RULES[1].read):
+    for read in (read_header, outline, RULES[RULES_VERSION].read):
         read(data)
 
 

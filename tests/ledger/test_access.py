@@ -26,6 +26,7 @@ from swarmlearning.ledger.bodies import (
     Revoke,
     Submit,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.rules import RULES
@@ -91,6 +92,9 @@ MAY_SEND = {
     "ReportPeer": "SWOP",
     "ResetTaskrunner": OPERATORS,
     "AbortTaskrunner": OPERATORS,
+    "AnnotateRun": OPERATORS,
+    "TagRun": OPERATORS,
+    "HideRun": OPERATORS,
 }
 
 
@@ -127,12 +131,12 @@ def uids(found: Peer) -> list[str]:
 
 
 def test_the_permissions_have_one_row_for_each_body() -> None:
-    assert {body.__name__ for body in RULES[1].handlers} == set(MAY_SEND)
+    assert {body.__name__ for body in RULES[RULES_VERSION].handlers} == set(MAY_SEND)
 
 
-@pytest.mark.parametrize("body", RULES[1].handlers, ids=lambda body: body.__name__)
+@pytest.mark.parametrize("body", RULES[RULES_VERSION].handlers, ids=lambda body: body.__name__)
 def test_each_body_may_be_sent_only_by_the_roles_in_its_row(body: type) -> None:
-    permission = RULES[1].handlers[body][1].permission
+    permission = RULES[RULES_VERSION].handlers[body][1].permission
     others = "" if permission.of_others is None else f" of others: {shown(permission.of_others)}"
     assert shown(permission.roles) + others == MAY_SEND[body.__name__]
 

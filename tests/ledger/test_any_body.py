@@ -13,6 +13,7 @@ from swarmlearning.identity.ca import KeyPair, create_authority
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
+    AnnotateRun,
     Announce,
     AppendTaskBody,
     Assign,
@@ -23,6 +24,7 @@ from swarmlearning.ledger.bodies import (
     CreateTask,
     CreateTaskrunner,
     FinalizeTask,
+    HideRun,
     Invite,
     Listen,
     Missing,
@@ -38,14 +40,16 @@ from swarmlearning.ledger.bodies import (
     SetQuotas,
     Stop,
     Submit,
+    TagRun,
     WithdrawInvitation,
 )
 from swarmlearning.ledger.contracts import network
 
 STEPS = 300
-SEEDS = (*range(5), 30)
+SEEDS = (*range(5), 12)
 """Among them one in which each of `FREQUENT` has its occasion."""
 FREQUENT: tuple[type[Body], ...] = (
+    AnnotateRun,
     Announce,
     AppendTaskBody,
     Assign,
@@ -54,6 +58,7 @@ FREQUENT: tuple[type[Body], ...] = (
     CreateTask,
     CreateTaskrunner,
     FinalizeTask,
+    HideRun,
     Invite,
     Listen,
     Missing,
@@ -69,6 +74,7 @@ FREQUENT: tuple[type[Body], ...] = (
     SetQuotas,
     Stop,
     Submit,
+    TagRun,
     WithdrawInvitation,
 )
 ROLES = ("SN", "SL", "SWOP", "SWCI", "UI", "OBSERVER")

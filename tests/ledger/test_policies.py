@@ -30,6 +30,7 @@ from swarmlearning.ledger.bodies import (
     Stop,
     SwitchRules,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.policies import (
     TABLE,
@@ -74,15 +75,15 @@ NEEDS: dict[str, tuple[int, str]] = {
 
 
 def test_each_act_has_a_row_in_the_table() -> None:
-    acts = {body.__name__: rule.act for body, (_, rule) in RULES[1].handlers.items() if rule.act}
+    acts = {body.__name__: rule.act for body, (_, rule) in RULES[RULES_VERSION].handlers.items() if rule.act}
     assert acts.keys() == NEEDS.keys()
     rights = {"take-part", "read-results", "read-final-results", "read-logs"}
     assert {act.name for act in acts.values()} - {"set-policy"} | rights | {"recover"} == TABLE.keys()
 
 
-@pytest.mark.parametrize("body", [body for body, (_, rule) in RULES[1].handlers.items() if rule.act])
+@pytest.mark.parametrize("body", [body for body, (_, rule) in RULES[RULES_VERSION].handlers.items() if rule.act])
 def test_an_act_needs_as_many_organisations_as_its_row_states(ledger: Ledger, body: type[Body]) -> None:
-    act = RULES[1].handlers[body][1].act
+    act = RULES[RULES_VERSION].handlers[body][1].act
     assert act
     world = ledger.chain.world
     count, _ = NEEDS[body.__name__]
@@ -254,14 +255,14 @@ def test_an_act_left_to_the_organisation_that_it_concerns_cannot_be_done_by_othe
 
 def switch(ledger: Ledger) -> None:
     for operator in ("op-1", "op-2"):
-        send(ledger, operator, SwitchRules(2))
+        send(ledger, operator, SwitchRules(RULES_VERSION + 1))
 
 
 def upgrade(ledger: Ledger, *uids: str) -> None:
     for uid in uids:
         actor = ledger.actors[uid]
         actor.incarnation += 1
-        send(ledger, uid, Register(actor.kind, uid, actor.pem, "1", 2))
+        send(ledger, uid, Register(actor.kind, uid, actor.pem, "1", RULES_VERSION + 1))
 
 
 def test_rules_are_switched_only_once_the_nodes_of_a_majority_of_organisations_know_them(ledger: Ledger) -> None:
@@ -270,7 +271,7 @@ def test_rules_are_switched_only_once_the_nodes_of_a_majority_of_organisations_k
         switch(ledger)
     upgrade(ledger, "sl-2")
     switch(ledger)
-    assert network.network(ledger.chain.world).rules_version == 2
+    assert network.network(ledger.chain.world).rules_version == RULES_VERSION + 1
 
 
 def test_a_swop_that_does_not_know_the_rules_holds_their_switch_up(ledger: Ledger) -> None:
@@ -284,7 +285,7 @@ def test_nodes_that_have_left_and_operators_do_not_hold_a_switch_of_rules_up(led
     upgrade(ledger, "sn-1", "sl-1", "sn-2")
     send(ledger, "sl-2", Leave())
     switch(ledger)
-    assert network.network(ledger.chain.world).rules_version == 2
+    assert network.network(ledger.chain.world).rules_version == RULES_VERSION + 1
 
 
 # --- properties -----------------------------------------------------------------------------------------------------
@@ -299,7 +300,7 @@ ACTS: list[Body] = [
     SetPolicy("admit-organisation", "one"),
     SetPolicy("revoke", "one"),
     SetPolicy("switch-rules", "one"),
-    SwitchRules(2),
+    SwitchRules(RULES_VERSION + 1),
     *(Sign(number) for number in range(1, 6)),
     *(Reject(number) for number in range(1, 6)),
 ]

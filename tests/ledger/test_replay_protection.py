@@ -11,6 +11,7 @@ from swarmlearning.ledger.bodies import (
     Announce,
     Reset,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.replay import REPLAY_BITS, use_sequence
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -117,7 +118,7 @@ def test_an_anchor_may_be_as_old_as_the_window_and_no_older(ledger: Ledger) -> N
         return apply(
             ledger.chain.world,
             signed,
-            RULES[1],
+            RULES[RULES_VERSION],
             network_id=ledger.chain.network_id,
             height=height,
             time_ms=ledger.clock,

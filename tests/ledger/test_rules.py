@@ -1,26 +1,30 @@
 """Versions of the rules: a network goes from one to the next, and what was written under the old ones stays as it was.
 
-Version 2 is a test's own: it has one more kind of contract, notes (`support/notes.py`). So these tests also show that a
-new kind touches no file but its own and the list of kinds.
+The next version is a test's own: it has one more kind of contract, notes (`support/notes.py`). So these tests also show
+that a new kind touches no file but its own and the list of kinds.
 """
 
+import gzip
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from support.network import CONTRACT, Ledger, read, session
-from support.notes import RULEBOOK, Break, Note, Write
-from swarmlearning.ledger import block
+from support.notes import NEXT, RULEBOOK, Break, Note, Write
+from swarmlearning.ledger import block, checkpoint
 from swarmlearning.ledger.block import read_header, transaction_root
-from swarmlearning.ledger.bodies import Announce, Leave, Lost, SwitchRules
-from swarmlearning.ledger.chain import Chain, UnsupportedRulesError, replay
+from swarmlearning.ledger.bodies import AnnotateRun, Announce, Leave, Lost, Stop, SwitchRules
+from swarmlearning.ledger.chain import RULES_VERSION, Chain, UnsupportedRulesError, replay
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.experiments import annotations_of
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, sign
 from swarmlearning.ledger.world import World
 
 NETWORK = network.CONTRACT
+PERSON = "Dr. Ada Müller"
 
 
 def noted(ledger: Ledger) -> list[str]:
@@ -29,10 +33,10 @@ def noted(ledger: Ledger) -> list[str]:
 
 @pytest.fixture
 def ledger() -> Ledger:
-    """A network under version 1 of nodes that know version 2 as well: an SN, an operator, an SL in a training."""
+    """A network under the newest rules whose nodes know the next ones, too: an SN, an operator, an SL in a training."""
     made = Ledger()
     made.chain = replace(made.chain, rulebook=RULEBOOK)
-    made.upgrade(2)
+    made.upgrade(NEXT)
     made.join("op", "SWCI")
     made.join("sl-1")
     made.send("sl-1", session(1))
@@ -41,8 +45,8 @@ def ledger() -> Ledger:
 
 @pytest.fixture
 def switched(ledger: Ledger) -> Ledger:
-    """The same, under version 2."""
-    ledger.send("op", SwitchRules(2), NETWORK)
+    """The same, under the next rules."""
+    ledger.send("op", SwitchRules(NEXT), NETWORK)
     return ledger
 
 
@@ -52,31 +56,86 @@ def smuggled(ledger: Ledger, signed: SignedTransaction) -> bytes:
     return block.seal(header, [signed], ledger.actors["sn-1"].signer).raw
 
 
+# --- version 1 --------------------------------------------------------------------------------------------------------
+
+OLD = Path(__file__).with_name("chains") / "rules-1.blocks.gz"
+"""The blocks, one a line, of a network whose nodes knew version 1 only: 27 kinds of bodies, and a void block at 24."""
+
+
+def test_a_chain_that_nodes_of_version_1_have_written_replays_to_the_state_that_they_had() -> None:
+    blocks = gzip.decompress(OLD.read_bytes()).split(b"\n")
+    chain = replay(blocks)
+    assert (chain.height, chain.voids, chain.rules.version) == (112, {24}, 1)
+    assert chain.hash == "79bbbd9f216d9bf0f4af097afe3763eb43361fa799598ba6b85a99ca0e323dce"
+    assert chain.world.state_hash() == "903df4068ac172b28b6130baac17bf120ff143e3e42815451c134eef020c5f83"
+    assert network.proposals(chain.world), "of which entries of the newest version could differ"
+
+
+def test_a_checkpoint_of_a_chain_of_version_1_has_the_state_of_that_chain() -> None:
+    chain = replay(gzip.decompress(OLD.read_bytes()).split(b"\n"))
+    assert checkpoint.decode(checkpoint.encode(chain)).world.state_hash() == chain.world.state_hash()
+
+
+def test_under_version_1_no_operator_acts_for_a_person_and_nobody_annotates_a_run() -> None:
+    ledger = Ledger(rules=1)
+    ledger.join("op", "SWCI")
+    ledger.join("sl-1")
+    ledger.send("sl-1", session(1))
+    assert ledger.write("op", CONTRACT, Stop(), PERSON).content.on_behalf_of == "", "it is left out"
+    content = msgspec.structs.replace(ledger.write("op", CONTRACT, Stop()).content, on_behalf_of=PERSON)
+    named = sign(content, ledger.actors["op"].signer)
+    with pytest.raises(MalformedError, match="rules version 1 knows no on_behalf_of"):
+        ledger.chain.rules.parse(named.raw)
+    with pytest.raises(Rejection, match="rules-version: rules version 1 is in force, under which nobody acts for"):
+        ledger.commit(named)
+    assert "knows no on_behalf_of" in (ledger.append(smuggled(ledger, named)) or "")
+    with pytest.raises(Rejection, match="rules-version: rules version 1 is in force, which has no AnnotateRun"):
+        ledger.send("op", AnnotateRun(1, "fine"))
+
+
+def test_a_network_of_version_1_is_switched_to_version_2_once_its_nodes_know_that() -> None:
+    ledger = Ledger(rules=1, newest_rules=1)
+    ledger.join("op", "SWCI")
+    ledger.join("sl-1")
+    ledger.send("sl-1", session(1))
+    with pytest.raises(Rejection, match="far-rules: rules version 2 would stop nodes that do not know it"):
+        ledger.send("op", SwitchRules(2), NETWORK)
+    ledger.upgrade(2)
+    ledger.send("sl-1", session(1))
+    ledger.send("op", SwitchRules(2), NETWORK)
+    ledger.send("op", AnnotateRun(1, "fine"), on_behalf_of=PERSON)
+    [found] = annotations_of(ledger.chain.world, CONTRACT, 1)
+    assert (found.text, found.on_behalf_of) == ("fine", PERSON)
+    assert replay(ledger.blocks).world.state_hash() == ledger.chain.world.state_hash()
+
+
 # --- from version to version ------------------------------------------------------------------------------------------
 
 
-def test_version_1_refuses_a_body_of_version_2_from_a_node_and_in_a_block(ledger: Ledger) -> None:
+def test_a_version_refuses_a_body_of_the_next_one_from_a_node_and_in_a_block(ledger: Ledger) -> None:
     early = ledger.write("sl-1", "memo", Write("hello"))
     with pytest.raises(MalformedError, match="Invalid value 'Write'"):
         ledger.chain.rules.parse(early.raw)
-    with pytest.raises(Rejection, match="rules-version: rules version 1 is in force, which has no Write"):
+    with pytest.raises(
+        Rejection, match=f"rules-version: rules version {RULES_VERSION} is in force, which has no Write"
+    ):
         ledger.commit(early)
     before = ledger.chain.world
     assert "Invalid value 'Write'" in (ledger.append(smuggled(ledger, early)) or "")
     assert ledger.chain.world is before
 
 
-def test_the_next_block_after_the_switch_may_have_bodies_of_version_2(switched: Ledger) -> None:
+def test_the_next_block_after_the_switch_may_have_bodies_of_the_next_version(switched: Ledger) -> None:
     switched.send("sl-1", Write("hello"), "memo")
     assert noted(switched) == ["sl-1: hello"]
-    assert read_header(switched.blocks[-2]).rules_version == 1
-    assert read_header(switched.blocks[-1]).rules_version == 2
+    assert read_header(switched.blocks[-2]).rules_version == RULES_VERSION
+    assert read_header(switched.blocks[-1]).rules_version == NEXT
     with pytest.raises(Rejection, match="no-change: there is a note memo already"):
         switched.send("sl-1", Write("again"), "memo")
 
 
-def test_the_block_that_switches_is_still_of_version_1(ledger: Ledger) -> None:
-    switch = ledger.write("op", NETWORK, SwitchRules(2))
+def test_the_block_that_switches_is_still_of_the_version_before(ledger: Ledger) -> None:
+    switch = ledger.write("op", NETWORK, SwitchRules(NEXT))
     early = ledger.write("sl-1", "memo", Write("hello"))
     with pytest.raises(Rejection, match="rules-version"):
         ledger.commit(switch, early)
@@ -89,7 +148,7 @@ def test_a_chain_that_has_switched_replays_from_block_0_to_the_same_state(switch
     assert (again.hash, again.hashes) == (switched.chain.hash, switched.chain.hashes)
 
 
-def test_blocks_of_version_1_give_the_same_state_to_a_program_that_knows_version_2(ledger: Ledger) -> None:
+def test_blocks_of_a_version_give_the_same_state_to_a_program_that_knows_the_next(ledger: Ledger) -> None:
     ledger.append(smuggled(ledger, ledger.write("sl-1", "memo", Write("hello"))))
     ledger.send("sl-1", Announce({"fs": "host:1"}), NETWORK)
     old, new = replay(ledger.blocks), replay(ledger.blocks, Chain(rulebook=RULEBOOK))
@@ -97,23 +156,24 @@ def test_blocks_of_version_1_give_the_same_state_to_a_program_that_knows_version
     assert old.voids == new.voids == {5}
 
 
-def test_a_program_that_knows_version_1_only_stops_at_the_switch_and_not_before(switched: Ledger) -> None:
+def test_a_program_that_does_not_know_the_next_version_stops_at_the_switch_and_not_before(switched: Ledger) -> None:
     known = replay(switched.blocks)
     assert known.hash == switched.chain.hash
     switched.send("sl-1", Write("hello"), "memo")
-    with pytest.raises(UnsupportedRulesError, match=r"version 2 from height 6 on; this program knows up to 1"):
+    reason = f"version {NEXT} from height 6 on; this program knows up to {RULES_VERSION}"
+    with pytest.raises(UnsupportedRulesError, match=reason):
         known.append(switched.blocks[-1])
 
 
-def test_a_network_may_be_founded_under_version_2(ledger: Ledger) -> None:
+def test_a_network_may_be_founded_under_the_next_version(ledger: Ledger) -> None:
     content = read(ledger.blocks[0]).transactions[0].content
-    genesis = msgspec.structs.replace(content.body, rules_version=2)
+    genesis = msgspec.structs.replace(content.body, rules_version=NEXT)
     signer, nothing = ledger.actors["sn-1"].signer, Chain(rulebook=RULEBOOK)
     signed = sign(msgspec.structs.replace(content, body=genesis), signer)
     world = nothing.try_transaction(World(), signed, ledger.clock)
     raw = nothing.seal([signed], world, ledger.clock, "sn-1", signer).raw
-    assert nothing.append(raw).chain.rules.version == 2
-    with pytest.raises(UnsupportedRulesError, match="version 2 from height 0 on"):
+    assert nothing.append(raw).chain.rules.version == NEXT
+    with pytest.raises(UnsupportedRulesError, match=f"version {NEXT} from height 0 on"):
         Chain().append(raw)
 
 

@@ -25,6 +25,7 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
     Void,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import SignedTransaction, sign
@@ -197,7 +198,7 @@ NOT_ALLOWED: list[tuple[str, Body, str, str]] = [
     ("sn-1", AddAuthority(FOUNDER, ANCHOR), NETWORK, "not-allowed"),
     ("sl-1", RetireAuthority("0" * 64), NETWORK, "not-allowed"),
     ("sl-1", Revoke("0" * 64), NETWORK, "not-allowed"),
-    ("sl-1", SwitchRules(2), NETWORK, "not-allowed"),
+    ("sl-1", SwitchRules(RULES_VERSION + 1), NETWORK, "not-allowed"),
     ("sl-1", Lost("sl-2", 1), NETWORK, "not-allowed: only SN"),
     ("sl-1", Back("sl-2", 1), NETWORK, "not-allowed: only SN"),
     ("op", Lost("sl-2", 1), NETWORK, "not-allowed: only SN"),

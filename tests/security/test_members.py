@@ -23,6 +23,7 @@ from swarmlearning.ledger.bodies import (
     SetPolicy,
     SwitchRules,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts.network import authorities, node, proposals
 from swarmlearning.ledger.contracts.training.state import state_of
 
@@ -62,7 +63,7 @@ ACTS: dict[str, Callable[[Consortium], Body]] = {
     "revoke": lambda all: Revoke(thumbprint(all.identities["SL-1"].certificate)),
     "retire": lambda all: RetireOrganisation("ca-2"),
     "add an authority": lambda all: AddAuthority("ca-1", Anchor(to_pem(all.forged("ca-3", "CA-9").certificate))),
-    "switch rules": lambda all: SwitchRules(2),
+    "switch rules": lambda all: SwitchRules(RULES_VERSION + 1),
     "switch rules far": lambda all: SwitchRules(2**31 - 1),
     "reset": lambda all: Reset(forced=True),
     "admit by itself": lambda all: SetPolicy("admit-organisation", "one"),

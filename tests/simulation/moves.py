@@ -45,6 +45,7 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
     Void,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.state import Member, Round, Training, weight_in
@@ -328,7 +329,7 @@ def act(scene: Scene) -> Move:
             invitation(scene),
             (network.CONTRACT, SetPolicy("reset-contract", "one")),
             (network.CONTRACT, SetPolicy("revoke", "one")),
-            (network.CONTRACT, SwitchRules(2)),
+            (network.CONTRACT, SwitchRules(RULES_VERSION + 1)),
             (network.CONTRACT, Recover(())),
         )
     )

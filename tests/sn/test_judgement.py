@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from support.network import Ledger
-from support.notes import RULEBOOK, Notes, Write
+from support.notes import NEXT, RULEBOOK, Notes, Write
 from swarmlearning.ledger.bodies import Lost, SwitchRules
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
@@ -24,10 +24,10 @@ def ledger() -> Ledger:
     """A note of the only SL."""
     made = Ledger()
     made.chain = replace(made.chain, rulebook=RULEBOOK)
-    made.upgrade(2)
+    made.upgrade(NEXT)
     made.join("sl-1")
     made.join("op", "SWCI")
-    made.send("op", SwitchRules(2), network.CONTRACT)
+    made.send("op", SwitchRules(NEXT), network.CONTRACT)
     made.send("sl-1", Write("hello"), "memo")
     return made
 
@@ -105,7 +105,7 @@ def test_a_lease_that_is_removed_from_the_same_mapping_is_missed(ledger: Ledger)
 
 def test_contracts_make_their_proposals_once_for_each_state_and_presence(ledger: Ledger) -> None:
     notes, judgement = Counted(), Judgement("sn-1")
-    chain = replace(ledger.chain, rulebook={2: Rules(2, (notes,))})
+    chain = replace(ledger.chain, rulebook={NEXT: Rules(NEXT, (notes,))})
     judgement.hear(chain, LEASES, -GRACE_SECONDS)
     notes.asked = 0
     none: dict[str, Lease] = {}

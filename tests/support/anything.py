@@ -12,6 +12,7 @@ from support.network import STRUCTURE
 from support.play import receipt_of
 from swarmlearning.identity.onetime import public_half
 from swarmlearning.ledger.bodies import Anchor, Body, Missing, NewOrganisation, ReportPerformance, Settle, Void
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.policies import TABLE
 from swarmlearning.ledger.contracts.network.state import Invitation
@@ -23,7 +24,7 @@ from swarmlearning.ledger.world import World
 
 _Item = TypeVar("_Item")
 
-KINDS: tuple[type[Body], ...] = tuple(sorted(RULES[1].handlers, key=lambda kind: kind.__name__))
+KINDS: tuple[type[Body], ...] = tuple(sorted(RULES[RULES_VERSION].handlers, key=lambda kind: kind.__name__))
 """Every body that the rules know, by name."""
 
 OF_THE_RESULT = (ReportPerformance, Missing, Void, Settle)
@@ -166,7 +167,7 @@ class Anything:
             "certificate": list(self._pems),
             "first": list(self._headers),
             "second": list(self._headers),
-            "rules_version": [1, 2],
+            "rules_version": [RULES_VERSION, RULES_VERSION + 1],
             "key": [each.key for each in world.area("invitation/", Invitation)] or list(ONE_TIME),
             "role": [None, "SL"],
             "height": [each.height for each in world.area("quarantine/", network.Quarantine)],
@@ -218,6 +219,7 @@ class Anything:
             "standing": [result.closed.number] if result else [],
             "digest": [f"{number:x}" * 64 for number in range(4)],
             "result": ["9" * 64],
+            "run": [state.run] if members and state else [],
         }
         if state is not None and current is not None:
             whole = msgspec.structs.replace(receipt_of(current, {}), method=terms.merge_method)
@@ -247,5 +249,5 @@ def _is_of(value: Any, of: inspect.Type) -> bool:
 
 def place_of(kind: type[Body], contract: str) -> str:
     """The contract to which bodies of this kind are sent: the network's, or this one."""
-    owner, _ = RULES[1].handlers[kind]
+    owner, _ = RULES[RULES_VERSION].handlers[kind]
     return owner.kind if owner.single else contract

@@ -46,6 +46,7 @@ from swarmlearning.ledger.bodies import (
     SwitchRules,
     WithdrawInvitation,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS, SL
 from swarmlearning.ledger.contracts.network.inviting import statement as invited
@@ -62,6 +63,9 @@ OPERATING = 0.3
 """The chance that a transaction which is none of a training is one that a task or taskrunner calls for."""
 INVITING = 0.1
 """The chance that one of the others is one that the invitations call for."""
+NAMING = 0.3
+"""The chance that an operator acts on behalf of somebody."""
+PERSON = "Dr. Ada Müller"
 
 
 class History:
@@ -134,7 +138,8 @@ class History:
         known = network.node(ledger.chain.world, actor.uid)
         if isinstance(body, Register) and known is not None and self._dice.random() < 0.9:
             actor.incarnation, actor.sequence = known.incarnation + 1, 0
-        signed = ledger.write(uid, contract, body)
+        person = PERSON if actor.kind in OPERATORS and self._dice.random() < NAMING else ""
+        signed = ledger.write(uid, contract, body, person)
         if len(signed.raw) > MAX_TRANSACTION:
             return False
         assert parse(signed.raw).content == signed.content, "a body of values that its types do not allow"
@@ -156,7 +161,7 @@ class History:
             actor = self.ledger.actors[self._dice.choice(gone).uid]
             pair = actor.pair
             pem = self._renewed(actor)
-            self.send(actor.uid, network.CONTRACT, Register(actor.kind, actor.uid, pem, "0", 2), pair)
+            self.send(actor.uid, network.CONTRACT, Register(actor.kind, actor.uid, pem, "0", RULES_VERSION + 1), pair)
 
     def _applied(self, signed: SignedTransaction) -> World:
         chain = self.ledger.chain

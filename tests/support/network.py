@@ -10,15 +10,15 @@ from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.signing import Signer
 from swarmlearning.ledger.block import seal
 from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, NodeType, OpenSession, Register
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import SignedTransaction, sign
 from swarmlearning.ledger.world import World
 
-parse, read = RULES[1].parse, RULES[1].read
-"""As the first rules do."""
+parse, read = RULES[RULES_VERSION].parse, RULES[RULES_VERSION].read
+"""As the newest rules do."""
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
 STRUCTURE = "5" * 64
@@ -58,7 +58,8 @@ class Actor:
 
 @dataclass
 class Ledger:
-    """A network with one SN, the `founder`; `send` puts one transaction into one block."""
+    """A network with one SN, the `founder`; `send` puts one transaction into one block. It is founded under the version
+    `rules` of the rules, and its nodes know those up to `newest_rules`."""
 
     authority: KeyPair = field(default_factory=lambda: create_authority("CA-1", 3650))
     chain: Chain = field(default_factory=Chain)
@@ -66,7 +67,8 @@ class Ledger:
     actors: dict[str, Actor] = field(default_factory=dict)
     clock: int = 0
     founder: str = "sn-1"
-    newest_rules: int = 1
+    rules: int = RULES_VERSION
+    newest_rules: int = RULES_VERSION
 
     def __post_init__(self) -> None:
         begin_s, end_s = (
@@ -82,7 +84,7 @@ class Ledger:
             organisations=(organisation(FOUNDER, self.authority),),
             certificate=founder.pem,
             version="0",
-            rules_version=1,
+            rules_version=self.rules,
             created_ms=self.clock,
         )
         self.commit(self.write(self.founder, network.CONTRACT, genesis))
@@ -112,10 +114,10 @@ class Ledger:
             actor.incarnation += 1
             self.register(known.uid)
 
-    def write(self, uid: str, contract: str, body: Body) -> SignedTransaction:
+    def write(self, uid: str, contract: str, body: Body, on_behalf_of: str = "") -> SignedTransaction:
         actor = self.actors[uid]
         actor.sequence += 1
-        content = self.chain.compose(actor.uid, actor.incarnation, actor.sequence, contract, body)
+        content = self.chain.compose(actor.uid, actor.incarnation, actor.sequence, contract, body, on_behalf_of)
         return sign(content, actor.signer)
 
     def seal(self, *transactions: SignedTransaction, sealer: str = "") -> bytes:
@@ -149,9 +151,9 @@ class Ledger:
     def commit(self, *transactions: SignedTransaction) -> None:
         assert self.append(self.seal(*transactions)) is None
 
-    def send(self, uid: str, body: Body, contract: str = CONTRACT) -> Training:
+    def send(self, uid: str, body: Body, contract: str = CONTRACT, on_behalf_of: str = "") -> Training:
         """One transaction in one block; the training contract after it. Raises `Rejection`."""
-        self.commit(self.write(uid, contract, body))
+        self.commit(self.write(uid, contract, body, on_behalf_of))
         return self.training
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from swarmlearning.ledger.bodies import Body, Name
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.contract import SL, Permission, Presence, Proposal, Rule, TxContext
 from swarmlearning.ledger.contracts.registry import KINDS
@@ -62,5 +63,6 @@ class Notes:
                 yield Proposal(note.name, Write("late"), "its writer is away", after_seconds=1.0)
 
 
-RULEBOOK: Rulebook = {**RULES, 2: Rules(2, (*KINDS, Notes()), Limits(window=8))}
-"""All versions of the rules, and a version 2 with notes and shorter waits."""
+NEXT = RULES_VERSION + 1
+RULEBOOK: Rulebook = {**RULES, NEXT: Rules(NEXT, (*KINDS, Notes()), Limits(window=8))}
+"""All versions of the rules, and one more with notes and shorter waits."""

@@ -19,6 +19,7 @@ from support.swarm import Swarm, assert_complete
 from swarmlearning.cli.join import STILL_WAITING
 from swarmlearning.identity.signing import unverified_payload
 from swarmlearning.invitations.code import read_code
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ordering.local import read_chain_file
 
@@ -31,7 +32,7 @@ DEBUG = ("--log-level", "DEBUG")
 
 def ledger_of(chain_file: Path) -> str:
     """All that the blocks of a chain file say, decoded."""
-    blocks = [RULES[1].read(raw) for raw in read_chain_file(chain_file)]
+    blocks = [RULES[RULES_VERSION].read(raw) for raw in read_chain_file(chain_file)]
     signed = [each for block in blocks for each in (block.signed_header, *(tx.raw for tx in block.transactions))]
     return "\n".join(unverified_payload(each).decode() for each in signed)
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from swarmlearning.identity.certificates import ROLES, CertificateError, load_bundle, role_of, subject_of, thumbprint
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.contract import Permission, TxContext
+from swarmlearning.ledger.contracts.contract import OPERATORS, Permission, TxContext
 from swarmlearning.ledger.contracts.network import Authority, Node
 from swarmlearning.ledger.contracts.network.revoking import is_revoked
 from swarmlearning.ledger.contracts.network.trust import authorities_of, check_trust, issued
@@ -112,6 +112,11 @@ def check_may(permission: Permission, body: Body, tx: TxContext) -> None:
         allowed = permission.of_others
     if role not in allowed:
         raise Rejection(Code.NOT_ALLOWED, f"only {', '.join(_listed(allowed))} may do this; {tx.sender} is a {role}")
+    if tx.on_behalf_of and role not in OPERATORS:
+        raise Rejection(
+            Code.NOT_ALLOWED,
+            f"only {', '.join(_listed(OPERATORS))} act on behalf of a person; {tx.sender} is a {role}",
+        )
 
 
 def _issued_like(

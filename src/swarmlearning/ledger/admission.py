@@ -67,7 +67,15 @@ def sender_of(world: World, signed: SignedTransaction, height: int, time_ms: int
     anchor = content.anchor
     previous = anchor.hash if anchor.height == height - 1 else ""
     tx = TxContext(
-        content.sender, content.incarnation, stored, height, time_ms, content.network, anchor.height, previous
+        content.sender,
+        content.incarnation,
+        stored,
+        height,
+        time_ms,
+        content.network,
+        anchor.height,
+        previous,
+        on_behalf_of=content.on_behalf_of,
     )
     if not isinstance(content.body, Register | Genesis):
         _check_sender(world, tx)

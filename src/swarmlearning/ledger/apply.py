@@ -38,6 +38,10 @@ def apply(
     if found is None:
         raise Rejection(Code.RULES_VERSION, f"rules version {rules.version} is in force, which has no {signed.kind}")
     kind, rule = found
+    if content.on_behalf_of and not rules.persons:
+        raise Rejection(
+            Code.RULES_VERSION, f"rules version {rules.version} is in force, under which nobody acts for a person"
+        )
     check_place(signed, network_id, height, hashes, rules.limits.window)
     tx = sender_of(world, signed, height, time_ms)
     _check_contract(rules, kind, signed)
@@ -52,6 +56,7 @@ def apply(
 
 def _changed(world: World, rules: Rules, enacted: Enacted, tx: TxContext) -> World:
     contract, body = enacted.contract, enacted.body
+    tx = tx._replace(on_behalf_of=enacted.on_behalf_of)
     if enacted.by != tx.signer.organisation:
         tx = tx._replace(proposer=enacted.by)
     kind, rule = rules.handlers[type(body)]

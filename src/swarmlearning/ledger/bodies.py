@@ -5,6 +5,7 @@ contracts can be divided differently without changes elsewhere. Within `ledger` 
 """
 
 from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.ledger.contracts.experiments.bodies import AnnotateRun, HideRun, TagRun
 from swarmlearning.ledger.contracts.network.bodies import (
     AddAuthority,
     AddRoot,
@@ -88,6 +89,7 @@ __all__ = [
     "AddRoot",
     "AdmitOrganisation",
     "Anchor",
+    "AnnotateRun",
     "Announce",
     "AppendTaskBody",
     "Assign",
@@ -111,6 +113,7 @@ __all__ = [
     "FinalizeTask",
     "Freeze",
     "Genesis",
+    "HideRun",
     "InitialSync",
     "Invite",
     "Leave",
@@ -157,6 +160,7 @@ __all__ = [
     "SubmissionKind",
     "Submit",
     "SwitchRules",
+    "TagRun",
     "TrainingBody",
     "Void",
     "Weights",

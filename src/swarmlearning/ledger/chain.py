@@ -71,8 +71,13 @@ class Chain:
         """The block that a transaction signed now refers to."""
         return Anchor(height=self.height, hash=self.hash)
 
-    def compose(self, sender: str, incarnation: int, sequence: int, contract: str, body: Body) -> Transaction:
-        """A transaction to sign: anchored at this head, valid for as long as a transaction may wait."""
+    def compose(
+        self, sender: str, incarnation: int, sequence: int, contract: str, body: Body, on_behalf_of: str = ""
+    ) -> Transaction:
+        """A transaction to sign: anchored at this head, valid for as long as a transaction may wait.
+
+        The person `on_behalf_of` whom it is stays out of it where the rules in force know none.
+        """
         return Transaction(
             network=self.network_id,
             sender=sender,
@@ -82,6 +87,7 @@ class Chain:
             expires_at_height=self.height + self._window,
             contract=contract,
             body=body,
+            on_behalf_of=on_behalf_of if on_behalf_of and self.rules.persons else "",
         )
 
     def ahead_ms(self, time_ms: int, now_ms: int) -> int:

@@ -97,6 +97,9 @@ class Code(StrEnum):
     NOT_INITIAL = "not-initial"
     STILL_HELD = "still-held"
 
+    # an experiment
+    NO_RUN = "no-run"
+
     # a task, a taskrunner
     NO_TASK = "no-task"
     NO_LINE = "no-line"

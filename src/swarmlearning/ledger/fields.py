@@ -19,6 +19,9 @@ INVISIBLE = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\uf
 """Control characters, line separators, and what changes the direction of text or hides in it."""
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=160, pattern=rf"^[^{INVISIBLE}]+\Z")]
+Person: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=rf"^[^{INVISIBLE}]+\Z")]
+"""The name of a person, free text: what an operator's node states, and nobody else can check."""
+
 Remark: TypeAlias = Annotated[str, msgspec.Meta(max_length=300, pattern=rf"^[^{INVISIBLE}]*\Z")]
 """A sentence for people, in one line."""
 

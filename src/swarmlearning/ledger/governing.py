@@ -18,7 +18,7 @@ from swarmlearning.ledger.contracts.network.policies import (
     reaches,
     suffices,
 )
-from swarmlearning.ledger.contracts.network.proposing import equal, is_open, new_proposal, with_proposal
+from swarmlearning.ledger.contracts.network.proposing import answered_by, equal, is_open, new_proposal, with_proposal
 from swarmlearning.ledger.contracts.network.state import organisations, proposal
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body
@@ -27,11 +27,13 @@ from swarmlearning.ledger.world import World
 
 
 class Enacted(NamedTuple):
-    """A body that takes effect now, as the act of the organisation `by`: that which has proposed it."""
+    """A body that takes effect now, as the act of the organisation `by`: that which has proposed it, `on_behalf_of` a
+    person where it has named one."""
 
     contract: str
     body: Body
     by: str
+    on_behalf_of: str = ""
 
 
 def govern(world: World, rules: Rules, contract: str, body: Body, tx: TxContext) -> tuple[World, Enacted | None]:
@@ -40,15 +42,15 @@ def govern(world: World, rules: Rules, contract: str, body: Body, tx: TxContext)
         return _answered(world, rules, body, tx)
     act, own = rules.handlers[type(body)][1].act, tx.signer.organisation
     if act is None:
-        return world, Enacted(contract, body, own)
+        return world, Enacted(contract, body, own, tx.on_behalf_of)
     if _suffices(world, act, contract, body, (own,)):
         for found in equal(
             world, contract, body, act.about(world, contract), tx.time_ms
         ):  # nothing is left of it to agree to
-            world = with_proposal(
-                world, msgspec.structs.replace(found, state="done", signed=tuple(sorted({*found.signed, own})))
-            )
-        return world, Enacted(contract, body, own)
+            signed = tuple(sorted({*found.signed, own}))
+            done = msgspec.structs.replace(found, state="done", signed=signed, persons=answered_by(found, tx))
+            world = with_proposal(world, done)
+        return world, Enacted(contract, body, own, tx.on_behalf_of)
     rules.handlers[type(body)][1].change(world, contract, body, tx)  # what could not take effect is not proposed either
     return _proposed(world, rules, act, contract, body, tx)
 
@@ -70,7 +72,8 @@ def _proposed(
     about = act.about(world, contract)
     if same := equal(world, contract, body, about, tx.time_ms):
         return _answered(world, rules, Sign(same[0].number), tx)
-    return with_proposal(world, new_proposal(world, act.name, contract, body, own, (own,), about, tx.time_ms)), None
+    made = new_proposal(world, act.name, contract, body, own, (own,), about, tx.time_ms)
+    return with_proposal(world, msgspec.structs.replace(made, persons=answered_by(made, tx))), None
 
 
 def _answered(world: World, rules: Rules, body: Sign | Reject, tx: TxContext) -> tuple[World, Enacted | None]:
@@ -89,12 +92,13 @@ def _answered(world: World, rules: Rules, body: Sign | Reject, tx: TxContext) ->
     signed = tuple(sorted(others.intersection(found.signed) | ({own} if isinstance(body, Sign) else set())))
     rejected = tuple(sorted(others.intersection(found.rejected) | ({own} if isinstance(body, Reject) else set())))
     repeated = own in (found.signed if isinstance(body, Sign) else found.rejected)
-    found = msgspec.structs.replace(found, signed=signed, rejected=rejected)
+    proposer = (found.persons or {}).get(found.by, "") if found.by != own else tx.on_behalf_of
+    found = msgspec.structs.replace(found, signed=signed, rejected=rejected, persons=answered_by(found, tx))
     if isinstance(body, Sign) and _suffices(
         world, act, found.contract, proposed, signed
     ):  # also when the quorum has become smaller since
         return with_proposal(world, msgspec.structs.replace(found, state="done")), Enacted(
-            found.contract, proposed, found.by
+            found.contract, proposed, found.by, proposer
         )
     if repeated:
         raise Rejection(Code.NO_CHANGE, f"organisation {own} has answered proposal {found.number} so already")

@@ -16,9 +16,9 @@ import msgspec
 from swarmlearning.ledger import block, transaction
 from swarmlearning.ledger.block import MAX_BLOCK, Block
 from swarmlearning.ledger.contracts.contract import Contract, Rule
-from swarmlearning.ledger.contracts.registry import KINDS
+from swarmlearning.ledger.contracts.registry import KINDS, KINDS_1
 from swarmlearning.ledger.fields import Body
-from swarmlearning.ledger.transaction import MAX_TRANSACTION, WINDOW, SignedTransaction, Transaction
+from swarmlearning.ledger.transaction import MAX_TRANSACTION, WINDOW, MalformedError, SignedTransaction, Transaction
 
 
 class Limits(NamedTuple):
@@ -34,11 +34,12 @@ LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Rules:
-    """One version of the rules."""
+    """One version of the rules. `persons`: an operator's transaction may name the person on whose behalf it is."""
 
     version: int
     kinds: tuple[Contract, ...]
     limits: Limits = LIMITS
+    persons: bool = True
 
     @cached_property
     def handlers(self) -> Mapping[type[Body], tuple[Contract, Rule]]:
@@ -52,7 +53,10 @@ class Rules:
 
     def parse(self, raw: str) -> SignedTransaction:
         """Reads a transaction; its signature is *not* checked here. Raises `MalformedError` naming the fault."""
-        return transaction.parse(raw, self._decoder, self.limits.transaction)
+        signed = transaction.parse(raw, self._decoder, self.limits.transaction)
+        if signed.content.on_behalf_of and not self.persons:
+            raise MalformedError(f"not a transaction: rules version {self.version} knows no on_behalf_of")
+        return signed
 
     def read(self, raw: bytes) -> Block:
         """Parses a block. Raises `MalformedError`; verifies no signature."""
@@ -77,5 +81,5 @@ class Rules:
 Rulebook: TypeAlias = Mapping[int, Rules]
 """The rules by version."""
 
-RULES: Rulebook = {1: Rules(1, KINDS)}
-"""All versions that this program knows."""
+RULES: Rulebook = {1: Rules(1, KINDS_1, persons=False), 2: Rules(2, KINDS)}
+"""All versions that this program knows. 2: the kind `experiment`, and on whose behalf operators act."""

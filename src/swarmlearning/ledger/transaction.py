@@ -3,6 +3,9 @@
 `anchor` is a recent block the sender has seen: a ledger that shows different chains to different nodes is found out,
 because a transaction is only valid on the chain its sender saw. `expires_at_height` bounds how long a transaction may
 wait; together with the sequence number it makes sending the same bytes again, to any SN, always safe.
+
+`on_behalf_of` is the person for whom an operator's node acts, where several use one, as in a web interface: a statement
+of that node, which has signed it. There is none under rules version 1.
 """
 
 from typing import Generic
@@ -12,7 +15,7 @@ from typing_extensions import TypeVar
 
 from swarmlearning.identity.signing import SignatureError, Signer, signer_thumbprint, unverified_payload
 from swarmlearning.ledger.canonical import canonical, sha256
-from swarmlearning.ledger.fields import Body, Name, Positive, Uid
+from swarmlearning.ledger.fields import Body, Name, Person, Positive, Uid
 
 WINDOW = 1024
 """Blocks an anchor may lie behind, and a transaction may wait. Bounds every replay window."""
@@ -35,8 +38,11 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str
 
 
-class Transaction(msgspec.Struct, Generic[B], frozen=True, forbid_unknown_fields=True):
-    """The signed content. `network` is the genesis hash, empty only in the genesis transaction itself."""
+class Transaction(msgspec.Struct, Generic[B], frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The signed content. `network` is the genesis hash, empty only in the genesis transaction itself.
+
+    `on_behalf_of` is empty, and has no bytes, where the sender acts for nobody in particular.
+    """
 
     network: str
     sender: Uid
@@ -46,6 +52,7 @@ class Transaction(msgspec.Struct, Generic[B], frozen=True, forbid_unknown_fields
     expires_at_height: int
     contract: Name
     body: B
+    on_behalf_of: Person = ""
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):

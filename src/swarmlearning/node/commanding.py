@@ -55,9 +55,9 @@ async def catch_up(follower: Follower, limit: asyncio.Timeout) -> None:
     follower.judge_sns()
 
 
-async def send(sender: Sender, contract: str, body: Body) -> int:
+async def send(sender: Sender, contract: str, body: Body, on_behalf_of: str = "") -> int:
     """The height at which the transaction stands. Raises `NodeError` with the reason when it is refused."""
     try:
-        return await sender.send(contract, body)
+        return await sender.send(contract, body, on_behalf_of=on_behalf_of)
     except Refusal as refusal:
         raise NodeError(f"the network refuses it: {refusal}") from refusal

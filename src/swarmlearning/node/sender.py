@@ -39,10 +39,10 @@ class Author:
         self.uid = uid
         self.incarnation = incarnation
 
-    def write(self, chain: Chain, contract: str, body: Body) -> SignedTransaction:
-        """A new transaction anchored at the head of `chain`."""
+    def write(self, chain: Chain, contract: str, body: Body, on_behalf_of: str = "") -> SignedTransaction:
+        """A new transaction anchored at the head of `chain`; it names no person under rules that know none."""
         self._sequence += 1
-        content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body)
+        content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body, on_behalf_of)
         if isinstance(body, Renew):
             return sign(content, self._signers.by(thumbprint(load_leaf(body.certificate))))
         return sign(content, registered_signer(self._signers, chain.world, self.uid))
@@ -63,18 +63,19 @@ class Sender:
         self._follower = follower
         self._on_unavailable = on_unavailable
 
-    async def send(self, contract: str, body: Body, chain: Chain | None = None) -> int:
+    async def send(self, contract: str, body: Body, chain: Chain | None = None, on_behalf_of: str = "") -> int:
         """Height at which the transaction stands, once this node has verified that block. Raises `Refusal`.
 
         `chain`: what the transaction follows from, so that the ledger can refuse it where it no longer does, and it is
-        not signed again when it expires; None: it holds whatever the chain is.
+        not signed again when it expires; None: it holds whatever the chain is. `on_behalf_of`: the person for whom an
+        operator sends it.
 
         While no SN accepts it the same bytes are offered again, to one SN after the other: at most one of the offers
         takes effect. No SN is believed: what it has accepted is on the chain, and what it refuses this node refuses
         too, or every SN does, however long the others do not answer. One over a quota is offered again later. Raises
         `Unavailable` when TLS has failed with all of them for some time, since that does not pass by itself.
         """
-        signed = self.author.write(chain or self._follower.chain, contract, body)
+        signed = self.author.write(chain or self._follower.chain, contract, body, on_behalf_of)
         failing, refusing = dict[str, float](), set[str]()
         async for _ in Backoff(longest=1.0):
             client = self._follower.client
@@ -103,7 +104,7 @@ class Sender:
                 if self._is_on_chain(signed):  # by an offer of which no answer came
                     return self._follower.chain.height
                 if refusal.code == Code.EXPIRED and chain is None:
-                    signed = self.author.write(self._follower.chain, contract, body)
+                    signed = self.author.write(self._follower.chain, contract, body, on_behalf_of)
                 elif refusing.issuperset(self._follower.addresses):
                     raise
                 else:

@@ -99,10 +99,13 @@ class Operator:
                     return chain
         raise AssertionError("chains never end")
 
-    async def perform(self, act: Act) -> int:
-        """The height of the block in which the act stands. Raises `NodeError` with the ledger's reason."""
+    async def perform(self, act: Act, on_behalf_of: str = "") -> int:
+        """The height of the block in which the act stands; `on_behalf_of`: the person who has requested it.
+
+        Raises `NodeError` with the ledger's reason.
+        """
         await self.register()
-        return await send(self._sender, act.contract, act.body)
+        return await send(self._sender, act.contract, act.body, on_behalf_of)
 
     async def register(self) -> None:
         """Makes it a node of the network, unless it is one already. Raises `NodeError` with the ledger's reason."""

@@ -23,7 +23,8 @@ class TxContext(NamedTuple):
 
     `anchor`: the height of the newest block that the sender knew when it wrote the transaction; `previous`: that
     block's hash, if it is the one just before this block. `proposer`: the organisation whose act it is, where the
-    sender is of another one and only the last to sign it; else empty.
+    sender is of another one and only the last to sign it; else empty. `on_behalf_of`: the person for whom that
+    organisation's operator acts, empty where none is stated.
     """
 
     sender: str
@@ -35,6 +36,7 @@ class TxContext(NamedTuple):
     anchor: int = 0
     previous: str = ""
     proposer: str = ""
+    on_behalf_of: str = ""
 
 
 class Presence(NamedTuple):

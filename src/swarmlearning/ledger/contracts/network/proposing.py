@@ -2,8 +2,11 @@
 
 from typing import Final
 
+from msgspec import UNSET, UnsetType
+
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.contract import TxContext
 from swarmlearning.ledger.contracts.network.state import Proposal, proposals
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.fields import Body
@@ -36,6 +39,13 @@ def new_proposal(
         raise Rejection(Code.TOO_MANY, f"organisation {by} has {MOST_OPEN} open proposals; reject one of them first")
     text = canonical(body).decode()
     return Proposal(len(known) + 1, act, contract, text, by, time_ms + PROPOSAL_MS, signed, about)
+
+
+def answered_by(found: Proposal, tx: TxContext) -> dict[str, str] | UnsetType:
+    """The persons of a proposal once the sender's organisation has answered it: for whom its operator has done so."""
+    own = tx.signer.organisation
+    others = {named: person for named, person in (found.persons or {}).items() if named != own}
+    return others | ({own: tx.on_behalf_of} if tx.on_behalf_of else {}) or UNSET
 
 
 def with_proposal(world: World, found: Proposal) -> World:

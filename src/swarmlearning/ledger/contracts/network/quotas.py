@@ -21,6 +21,10 @@ from swarmlearning.rates import SECOND_US, Rate
 BURST_SECONDS = 4
 """A round sends in an instant what its quota allows on average."""
 DAY_SECONDS = 24 * 3600
+ANNOTATION_BYTES = 512
+"""Of all annotations of runs that a quota of tasks allows, on average."""
+MOST_ANNOTATION_BYTES = 16 * 1024
+"""What one of them may have is always allowed."""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,12 +113,26 @@ def check_taskrunners(world: World, named: str, present: int) -> None:
     _check_number(named, "taskrunners", quotas_of(world, named).taskrunners, present, "use one of them again")
 
 
-def _check_number(named: str, what: str, bound: int, present: int, remedy: str) -> None:
+def check_annotations(world: World, named: str, *, present: int, size: int, more: bool) -> None:
+    """Raises `Rejection` unless an organisation may have noted something about one more than `present` runs, and
+    `size` bytes about all of them, where that is `more` than before. As many runs as its quota of tasks allows."""
+    bound = quotas_of(world, named).tasks
+    _check_number(named, "annotated runs", bound, present, "remove an annotation (an empty text, no tags)", "tasks")
+    if more and size > bound * ANNOTATION_BYTES + MOST_ANNOTATION_BYTES:
+        raise Rejection(
+            Code.TOO_MANY,
+            f"organisation {named} would have {size} bytes of annotations, and its quota of tasks allows "
+            f"{bound * ANNOTATION_BYTES + MOST_ANNOTATION_BYTES}; shorten one, or have an operator propose more with "
+            "`swarm organisation quotas`",
+        )
+
+
+def _check_number(named: str, what: str, bound: int, present: int, remedy: str, quota: str = "") -> None:
     if present >= bound:
         raise Rejection(
             Code.TOO_MANY,
-            f"organisation {named} has {present} {what}, its quota of {what} is {bound}; {remedy}, or have an operator "
-            "propose more with `swarm organisation quotas`",
+            f"organisation {named} has {present} {what}, its quota of {quota or what} is {bound}; {remedy}, or have an "
+            "operator propose more with `swarm organisation quotas`",
         )
 
 

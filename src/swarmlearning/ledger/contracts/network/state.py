@@ -3,6 +3,7 @@
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.network.bodies import Quorum, Quotas
@@ -151,7 +152,8 @@ class Proposal(msgspec.Struct, frozen=True):
     """An act that needs more than one organisation: `body` (canonical JSON) for `contract`, proposed by `by`.
 
     `signed`, `rejected`: organisations. It can be signed while it is open, until `expires_ms`, and while what it is
-    `about` stands as it did, such as the run of a training.
+    `about` stands as it did, such as the run of a training. `persons`: by organisation for whom its operator has
+    answered last, where it has stated that; unset without any, so that it has no bytes under rules version 1.
     """
 
     number: int
@@ -164,6 +166,7 @@ class Proposal(msgspec.Struct, frozen=True):
     about: str = ""
     rejected: tuple[str, ...] = ()
     state: Literal["open", "done", "rejected"] = "open"
+    persons: dict[str, str] | UnsetType = UNSET
 
 
 class Invitation(msgspec.Struct, frozen=True):

@@ -110,6 +110,7 @@ def _assignment(runner: Taskrunner, assigned: Task, tx: TxContext, *, needed: in
         organisation=tx.proposer or tx.signer.organisation,
         made_by=assigned.organisation,
         assigned_ms=tx.time_ms,
+        on_behalf_of=tx.on_behalf_of or msgspec.UNSET,
     )
 
 

@@ -9,6 +9,7 @@ no slot. A part that has failed, or whose SWOP is lost, keeps its slot: it is tr
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from swarmlearning.choices import DEFAULT_TASKRUNNER
 from swarmlearning.ledger.contracts.taskrunner.bodies import Pair, Reason, Reported
@@ -23,7 +24,8 @@ class Assignment(msgspec.Struct, frozen=True):
     """A task that is to be carried out; `serial` counts the assignments of a taskrunner.
 
     `needed`: pairs for a RUN_SWARM, else SWOPs. `open`: whoever listens may enroll, until there are enough; else only
-    those invited. The operator `by` of `organisation` has assigned the task that one of `made_by` has made.
+    those invited. The operator `by` of `organisation` has assigned the task that one of `made_by` has made, and has
+    done so `on_behalf_of` a person, where it has stated one.
     """
 
     serial: int
@@ -37,6 +39,7 @@ class Assignment(msgspec.Struct, frozen=True):
     made_by: str
     assigned_ms: int
     aborted: bool = False
+    on_behalf_of: str | UnsetType = UNSET
 
 
 class Peer(msgspec.Struct, frozen=True):

@@ -52,6 +52,7 @@ def _create(world: World, contract: str, body: CreateTask, tx: TxContext) -> Wor
             organisation=own,
             subject=tx.signer.subject,
             created_ms=tx.time_ms,
+            on_behalf_of=tx.on_behalf_of or msgspec.UNSET,
         ),
     )
 

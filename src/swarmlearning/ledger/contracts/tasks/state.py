@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from swarmlearning.choices import ROOT_TASK, TaskType
 from swarmlearning.ledger.canonical import canonical, sha256
@@ -18,7 +19,8 @@ TypeOfTask: TypeAlias = TaskType | Literal["ROOT_TASK"]
 
 class Task(msgspec.Struct, frozen=True):
     """A task. `by`: the UID of the operator that has made it, of `organisation` and with this certificate `subject`;
-    `author` is only what its file states. `digest` is empty while it is a draft."""
+    `author` is only what its file states. `digest` is empty while it is a draft. `on_behalf_of`: the person for whom
+    that operator has made it, where it has stated one."""
 
     name: str
     type: TypeOfTask
@@ -32,6 +34,7 @@ class Task(msgspec.Struct, frozen=True):
     created_ms: int
     lines: tuple[str, ...] = ()
     digest: str = ""
+    on_behalf_of: str | UnsetType = UNSET
 
     @property
     def final(self) -> bool:

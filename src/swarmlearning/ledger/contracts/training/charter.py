@@ -52,6 +52,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         min_peers=body.min_peers,
         structure=body.structure,
         shared=body.shared,
+        on_behalf_of=tx.on_behalf_of,
     )
     run, reset_height = (known.run, known.reset_height) if known else (1, 0)
     return world.with_entries({f"training/{contract}": empty(contract, run, charter, reset_height)})

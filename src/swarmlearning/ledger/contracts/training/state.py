@@ -89,7 +89,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an operator has laid down for a contract: see `CreateContract`. `owner` is an organisation; of a `shared`
-    contract only the one to whose quota it counts."""
+    contract only the one to whose quota it counts. `on_behalf_of`: the person for whom its operator has created it,
+    where it has stated one."""
 
     owner: str
     members: tuple[str, ...] = ()
@@ -102,6 +103,7 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     min_peers: int = 0
     structure: str = ""
     shared: bool = False
+    on_behalf_of: str = ""
 
     @property
     def sole_owner(self) -> str:
