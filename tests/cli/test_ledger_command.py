@@ -14,7 +14,7 @@ from support.network import Ledger
 from support.rounds import SITES, UNUSABLE, finish, publish, report_all, submit, three_sites
 from swarmlearning.cli.main import app
 from swarmlearning.ledger.block import signed_header
-from swarmlearning.ledger.bodies import Equivocation, Register
+from swarmlearning.ledger.bodies import CreateContract, Equivocation, Register
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.contracts import network
 
@@ -63,6 +63,16 @@ def test_markup_in_the_name_of_a_node_is_shown_as_it_is(name: str, tmp_path: Pat
     done = ledger_command("show", written(ledger, tmp_path / "chain.sqlite"))
     assert done.exit_code == 0, done.output
     assert f"name={name}" in done.stdout
+
+
+def test_on_whose_behalf_an_operator_has_acted_is_shown_beside_it(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.join("op", "UI")
+    ledger.send("op", CreateContract(), "study", on_behalf_of="Dr. [Ada]")
+    chain = written(ledger, tmp_path / "chain.sqlite")
+    assert " CreateContract  op (for Dr. [Ada]) " in ledger_command("show", chain).stdout
+    *_, last = ledger_command("show", "--json", chain).stdout.splitlines()
+    assert json.loads(last)["transactions"][0]["on_behalf_of"] == "Dr. [Ada]"
 
 
 def test_who_was_left_out_of_a_merge_is_shown_with_the_tensor_at_fault(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ OLD = Path(__file__).with_name("chains") / "rules-1.blocks.gz"
 def test_a_chain_that_nodes_of_version_1_have_written_replays_to_the_state_that_they_had() -> None:
     blocks = gzip.decompress(OLD.read_bytes()).split(b"\n")
     chain = replay(blocks)
-    assert (chain.height, chain.voids, chain.rules.version) == (112, {24}, 1)
+    assert (chain.height, chain.rules.version) == (112, 1)
+    assert chain.voids == {24}
     assert chain.hash == "79bbbd9f216d9bf0f4af097afe3763eb43361fa799598ba6b85a99ca0e323dce"
     assert chain.world.state_hash() == "903df4068ac172b28b6130baac17bf120ff143e3e42815451c134eef020c5f83"
     assert network.proposals(chain.world), "of which entries of the newest version could differ"

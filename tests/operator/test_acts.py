@@ -24,7 +24,9 @@ from swarmlearning.ledger.bodies import (
     Revoke,
     SetQuotas,
     Stop,
+    SwitchRules,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Certificate, Node, Organisation
 from swarmlearning.ledger.contracts.network.bodies import MAX_UNUSED
@@ -355,3 +357,10 @@ def test_a_change_of_a_contract_that_cannot_be_meant_is_refused(
 def test_a_contract_that_nobody_owns_is_not_changed(world: World) -> None:
     with pytest.raises(ActError, match="nobody owns contract busy: it is open to every organisation"):
         acts.change_contract(world, "busy", acts.Changes(members=("ca",)))
+
+
+def test_the_rules_are_switched_to_the_next_version_that_there_is() -> None:
+    old = Ledger(rules=1)
+    assert organisations.switch_rules(old.chain.world).body == SwitchRules(2)
+    with pytest.raises(ActError, match=f"is at rules version {RULES_VERSION}, the newest that this program knows"):
+        organisations.switch_rules(Ledger().chain.world)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT
 from simulation.unsigned import papers
-from swarmlearning.ledger.bodies import Back, Depose, Lost, Publish, Revoke, Submit, Void
+from swarmlearning.ledger.bodies import AnnotateRun, Back, Depose, HideRun, Lost, Publish, Revoke, Submit, TagRun, Void
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.experiments import annotations
 from swarmlearning.ledger.contracts.network.watching import reporters
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training
@@ -92,6 +93,8 @@ class Witness:
         what = f"{type(body).__name__} of {sender}"
         if isinstance(body, Void):
             return  # by an SN: `_voided` has judged it
+        if isinstance(body, AnnotateRun | TagRun | HideRun):
+            self._noted(before, after, sender, what)
         for name in ("run", "charter", "over", "stopping"):
             require(getattr(before, name) == getattr(after, name), f"{what} changes {name}")
         for uid in before.members.keys() & self._sites.keys():
@@ -102,6 +105,16 @@ class Witness:
                 require(was.attendance == now.attendance, f"{what} changes the attendance of {uid}")
             for name in ("finished", "may_lead", "weightage", "incarnation"):
                 require(getattr(was, name) == getattr(now, name), f"{what} changes {name} of {uid}")
+
+    def _noted(self, before: Training, after: Training, sender: str, what: str) -> None:
+        """Checks that a note about a run is its own organisation's, and leaves the training as it was."""
+        require(before is after, f"{what} changes the training")
+        node = network.node(self._log.head.world, sender)
+        former, latest = (
+            {each for each in annotations(chain.world) if node and each.organisation != node.organisation}
+            for chain in self._log.chains[-2:]
+        )
+        require(former == latest, f"{what} changes what another organisation has noted")
 
     def _is_confirmed(self, body: object) -> bool:
         """Returns whether an honest SN has reported the same as this one, of a node that is lost or back."""

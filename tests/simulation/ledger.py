@@ -37,6 +37,8 @@ LEASE_SECONDS = 2.5
 BEAT_SECONDS = 1.2
 BEGIN_MS = 365 * 24 * 3_600_000
 """Milliseconds from the time at which the certificates begin to be valid until the swarm begins."""
+PERSON = "somebody"
+"""For whom every operator says that it acts."""
 ORDER_SECONDS = 30.0
 """Seconds for which an SN tries to order a transaction."""
 
@@ -54,7 +56,8 @@ class Author:
 
     def write(self, chain: Chain, contract: str, body: Body) -> SignedTransaction:
         self._sequence += 1
-        content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body)
+        person = PERSON if self._kind.endswith("SWCI") else ""
+        content = chain.compose(self.uid, self.incarnation, self._sequence, contract, body, person)
         return signed(content, self._kind, self._log.next_id())
 
 

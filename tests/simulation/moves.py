@@ -5,18 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from simulation.invited import invitation, request_admission
+from simulation.government import act, annotate, answer
+from simulation.invited import request_admission
 from simulation.ledger import CONTRACT
 from simulation.models import name
 from swarmlearning.ledger.bodies import (
-    AdmitOrganisation,
-    Anchor,
     Announce,
     Back,
     Body,
     CloseSession,
     Contribution,
-    CreateContract,
     Depose,
     Exclusion,
     ExclusionReason,
@@ -24,28 +22,16 @@ from swarmlearning.ledger.bodies import (
     Leave,
     Lost,
     Missing,
-    NewOrganisation,
     OpenSession,
     Progress,
     Publish,
     Receipt,
-    Recover,
-    Reject,
     ReportPerformance,
-    Reset,
-    RetireAuthority,
-    RetireOrganisation,
-    Revoke,
-    SetPolicy,
     Settle,
-    Sign,
-    Stop,
     SubmissionKind,
     Submit,
-    SwitchRules,
     Void,
 )
-from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.state import Member, Round, Training, weight_in
@@ -277,7 +263,7 @@ def submit(scene: Scene) -> Move | None:
     return CONTRACT, Submit(current.number, current.base, kind, digest, size, weight_in(current, me, kind))
 
 
-# --- spam and government --------------------------------------------------------------------------------------------
+# --- spam --------------------------------------------------------------------------------------------
 
 
 def in_its_name(scene: Scene) -> Move:
@@ -307,37 +293,6 @@ def name_stranger(scene: Scene) -> Move | None:
 
 def session_elsewhere(scene: Scene) -> Move:
     return f"contract-{scene.dice.randrange(9)}", session(scene)[1]
-
-
-def act(scene: Scene) -> Move:
-    """What an operator may send: what its organisation must not do alone becomes a proposal."""
-    world, dice = scene.swarm.log.head.world, scene.dice
-    honest = dice.choice([site.organisation for site in scene.swarm.sites.values()])
-    roots = [root for root in network.authorities(world) if root.organisation == honest]
-    nodes = [node for node in network.nodes(world) if node.organisation == honest]
-    new = NewOrganisation("org-x", "X", (Anchor(roots[0].pem if roots else ""),))
-    certificate = dice.choice(nodes).certificate if nodes else "0" * 64
-    return dice.choice(
-        (
-            (CONTRACT, Stop()),
-            (CONTRACT, Reset(forced=True)),
-            (CONTRACT, CreateContract()),
-            (network.CONTRACT, Revoke(certificate)),
-            (network.CONTRACT, RetireOrganisation(honest)),
-            (network.CONTRACT, RetireAuthority(roots[0].thumbprint if roots else "0" * 64)),
-            (network.CONTRACT, AdmitOrganisation(new)),
-            invitation(scene),
-            (network.CONTRACT, SetPolicy("reset-contract", "one")),
-            (network.CONTRACT, SetPolicy("revoke", "one")),
-            (network.CONTRACT, SwitchRules(RULES_VERSION + 1)),
-            (network.CONTRACT, Recover(())),
-        )
-    )
-
-
-def answer(scene: Scene) -> Move:
-    number = scene.dice.randint(1, len(network.proposals(scene.swarm.log.head.world)) + 1)
-    return network.CONTRACT, scene.dice.choice((Sign(number), Reject(number)))
 
 
 MOVES: Final[Mapping[str, Mapping[str, Callable[[Scene], Move | None]]]] = {
@@ -388,7 +343,7 @@ MOVES: Final[Mapping[str, Mapping[str, Callable[[Scene], Move | None]]]] = {
         "SN: passes a request on": request_admission,
         "SN: settles": settle,
     },
-    "govern": {"acts for its organisation": act, "answers a proposal": answer},
+    "govern": {"acts for its organisation": act, "answers a proposal": answer, "annotates a run": annotate},
 }
 """By kind. `registers anew` and `goes quiet` are the node's own, whatever stands beside them; `sends as another` and
 `registers another's UID` name an honest site as their sender, and `sends what is old` follows a block of any height,

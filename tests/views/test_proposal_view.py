@@ -15,6 +15,7 @@ from swarmlearning.ledger.bodies import (
     SetPolicy,
 )
 from swarmlearning.views.proposals import ProposalView, proposals
+from swarmlearning.views.render import proposal_text
 
 
 def last(ledger: Ledger) -> ProposalView:
@@ -60,3 +61,11 @@ def test_a_proposal_for_a_contract_names_the_whole_contract_and_all_that_it_lays
     assert found.contract == name
     assert found.content["members"] == ["org-1", "org-2"]
     assert found.content["max_organisation_weight"] == 500
+
+
+def test_whoever_answers_on_behalf_of_a_person_is_shown_with_that_person() -> None:
+    ledger = three()
+    ledger.send("op-1", SetPolicy("revoke", "all"), "network", on_behalf_of="Dr. Ada")
+    found = last(ledger)
+    assert found.persons == {"org-1": "Dr. Ada"}
+    assert "signed by org-1 (for Dr. Ada), not yet by org-2, org-3" in proposal_text(found)

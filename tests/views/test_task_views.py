@@ -5,7 +5,16 @@ import pytest
 
 from support.network import session
 from support.operations import CA_1, Operations, listening
-from swarmlearning.ledger.bodies import AbortTaskrunner, OpenSession, Origin, Pair
+from swarmlearning.ledger.bodies import (
+    AbortTaskrunner,
+    AppendTaskBody,
+    Assign,
+    CreateTask,
+    FinalizeTask,
+    OpenSession,
+    Origin,
+    Pair,
+)
 from swarmlearning.ledger.contracts import tasks
 from swarmlearning.views.taskrender import progress_lines, runner_text
 from swarmlearning.views.taskrunners import peer_views
@@ -101,3 +110,16 @@ def test_every_task_has_a_view_that_is_safe_to_show() -> None:
     hostile = msgspec.structs.replace(tasks.ROOT, name="a\u202eb", lines=("x" * 79 + "\u2067",))
     shown = task_view(hostile)
     assert (shown.name, shown.lines) == ("a\\u202eb", ("x" * 79 + "\\u2067",))
+
+
+def test_a_task_and_its_assignment_name_the_persons_for_whom_they_were_made() -> None:
+    made = listening()
+    made.ledger.send("op-1", CreateTask("RUN_SWARM", "x", "ROOTTASK", "y"), "new", on_behalf_of="Dr. Ada")
+    made.ledger.send("op-1", AppendTaskBody(1, ("Command : x",)), "new")
+    made.ledger.send("op-1", FinalizeTask(), "new")
+    made.ledger.send("op-1", Assign("new", 1), made.runner.name, on_behalf_of="Bob")
+    [view] = [each for each in task_views(made.ledger.chain.world) if each.name == "new"]
+    assert view.on_behalf_of == "Dr. Ada"
+    assert "task new assigned by org-1 (for Bob), 0 of 1 pairs" in runner_text(
+        runner_view(made.ledger.chain.world, made.runner)
+    )

@@ -21,7 +21,7 @@ from swarmlearning.node.recoveryfile import RecoveryFile
 from swarmlearning.operator import organisations as acts
 from swarmlearning.views.names import displayed
 from swarmlearning.views.proposals import ProposalView, proposals
-from swarmlearning.views.render import clock
+from swarmlearning.views.render import answered, clock
 
 organisation_app = typer.Typer(help="The organisations of the network.", no_args_is_help=True)
 trust_app = typer.Typer(help="The certificate authorities that the network trusts.", no_args_is_help=True)
@@ -200,6 +200,13 @@ def set_policy(
     perform(connection, lambda world: acts.set_policy(act, needed))
 
 
+@policy_app.command("switch-rules")
+@command("swarm policy switch-rules")
+def switch_rules(connection: Connection) -> None:
+    """Let the ledger go on under the next version of its rules, once the nodes know them: all are upgraded first."""
+    perform(connection, acts.switch_rules)
+
+
 @proposal_app.command("list")
 @command("swarm proposal list")
 def list_proposals(
@@ -214,7 +221,10 @@ def list_proposals(
         print_json(msgspec.to_builtins(found), indent=2)
         return
     rows = (
-        (str(each.number), each.act, each.what, each.state, *map(", ".join, (each.signed, each.rejected, each.missing)))
+        (
+            *(str(each.number), each.act, each.what, each.state),
+            *(answered(each, named) for named in (each.signed, each.rejected, each.missing)),
+        )
         for each in found
     )
     print_table(("number", "act", "what", "state", "signed", "rejected", "not yet"), rows)

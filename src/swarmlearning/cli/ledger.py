@@ -19,7 +19,7 @@ from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.history import BrokenChainError
 from swarmlearning.ledger.transaction import MalformedError
 from swarmlearning.views.growth import Growth
-from swarmlearning.views.names import Names, displayed, name_of, node_names
+from swarmlearning.views.names import Names, displayed, for_person, name_of, node_names
 from swarmlearning.views.render import clock
 
 app = typer.Typer(help="Read, verify, back up, restore and archive a chain.", no_args_is_help=True)
@@ -108,7 +108,7 @@ def _table(walked: list[Step]) -> Table:
         if step.void is not None:
             table.add_row(*head, "void", "", displayed(step.void, LONGEST_VALUE))
         for signed in step.block.transactions if step.void is None else ():
-            by = name_of(names, signed.content.sender)
+            by = name_of(names, signed.content.sender) + for_person(signed.content.on_behalf_of)
             table.add_row(*head, signed.kind, by, _content(signed.content.body, names))
             head = ["", "", ""]
     return table

@@ -18,7 +18,7 @@ from swarmlearning.ledger.contracts.taskrunner import taskrunners
 from swarmlearning.operator import taskrunners as runner_acts
 from swarmlearning.operator import tasks as task_acts
 from swarmlearning.operator.session import acting
-from swarmlearning.views.names import displayed
+from swarmlearning.views.names import displayed, for_person
 from swarmlearning.views.render import clock
 from swarmlearning.views.taskrender import peer_text, runner_text
 from swarmlearning.views.tasks import runner_view, task_view, task_views
@@ -96,7 +96,8 @@ def show_task(name: Name, *, json: Json = False, connection: Connection) -> None
     if json:
         print_json(msgspec.to_builtins(found), indent=2)
         return
-    made = f"{found.made_by} of {found.organisation}, {clock(found.created_ms)}" if found.organisation else "nobody"
+    maker = f"{found.made_by} of {found.organisation}{for_person(found.on_behalf_of)}"
+    made = f"{maker}, {clock(found.created_ms)}" if found.organisation else "nobody"
     print(f"{found.name}: {found.type}, {found.state}, made by {made}; author: {found.author}")
     print(f"prerequisite {found.prerequisite}, outcome {found.outcome}, digest {found.digest or 'none yet'}")
     for number, line in enumerate(found.lines, 1):

@@ -29,7 +29,9 @@ from swarmlearning.ledger.bodies import (
     SetPolicy,
     SetQuotas,
     Sign,
+    SwitchRules,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Authority, Organisation
 from swarmlearning.ledger.contracts.network.bodies import ROLES
@@ -132,6 +134,14 @@ def retire_authority(world: World, named: str) -> Act:
 def set_policy(act: str, quorum: Quorum) -> Act:
     """Gives an act another quorum."""
     return _act(SetPolicy(act, quorum), f"{act} needs {quorum}")
+
+
+def switch_rules(world: World) -> Act:
+    """Lets the ledger go on under the next version of the rules. Raises `ActError` where there is none."""
+    present = network.network(world).rules_version
+    if present >= RULES_VERSION:
+        raise ActError(f"the network is at rules version {present}, the newest that this program knows")
+    return _act(SwitchRules(present + 1), f"rules version {present + 1} holds from the next block on")
 
 
 def sign(number: int) -> Act:

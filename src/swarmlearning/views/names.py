@@ -10,6 +10,7 @@ from swarmlearning.ledger.world import World
 
 LONGEST = 64
 UID_DIGITS = 8
+LONGEST_PERSON = 100
 
 Names: TypeAlias = Mapping[str, str]
 """UID to the name to show."""
@@ -35,6 +36,11 @@ def fetch_addresses(world: World) -> Names:
 def name_of(names: Names, uid: str) -> str:
     """The name to show for this UID; a UID without one is shown itself."""
     return names.get(uid) or displayed(uid)
+
+
+def for_person(person: str) -> str:
+    """` (for Dr. Ada)`, where an operator has acted on behalf of somebody; else nothing."""
+    return f" (for {displayed(person, LONGEST_PERSON)})" if person else ""
 
 
 def displayed(text: str, longest: int = LONGEST) -> str:

@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts.network import Proposal
 from swarmlearning.ledger.contracts.network.policies import quorum_of, quorum_to_change
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.world import World
-from swarmlearning.views.names import displayed, name_of, node_names
+from swarmlearning.views.names import LONGEST_PERSON, displayed, name_of, node_names
 
 LONGEST = 300
 """Characters of a content in a few words."""
@@ -25,7 +25,8 @@ class ProposalView(msgspec.Struct, frozen=True):
     """A proposal; `what` is its content in a few words, for `contract`; `content` is all that the act states, by field
     and without anything left out, but for certificates: each is its subject and its thumbprint, which nobody can forge.
 
-    `missing`: organisations that have neither signed nor rejected it, while it is open; `needs`: the quorum.
+    `missing`: organisations that have neither signed nor rejected it, while it is open; `needs`: the quorum. `persons`:
+    by organisation on whose behalf its operator has answered, where that is stated.
     """
 
     number: int
@@ -40,6 +41,7 @@ class ProposalView(msgspec.Struct, frozen=True):
     rejected: tuple[str, ...]
     missing: tuple[str, ...]
     expires_ms: int
+    persons: dict[str, str]
 
 
 def proposals(world: World, time_ms: int) -> list[ProposalView]:
@@ -84,6 +86,7 @@ def _view(world: World, found: Proposal, time_ms: int) -> ProposalView:
         rejected=found.rejected,
         missing=tuple(missing),
         expires_ms=found.expires_ms,
+        persons={named: displayed(each, LONGEST_PERSON) for named, each in (found.persons or {}).items()},
     )
 
 

@@ -1,11 +1,11 @@
 """The only place where facts become text for people. Names are safe already (`names`); the text is plain, no markup."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from itertools import groupby
 
 from swarmlearning.views.curves import RoundMean
-from swarmlearning.views.names import Names, displayed, name_of
+from swarmlearning.views.names import Names, displayed, for_person, name_of
 from swarmlearning.views.nodes import Expiry
 from swarmlearning.views.proposals import ProposalView
 from swarmlearning.views.report import RoundReport, TrainingReport
@@ -286,17 +286,23 @@ def _at(uid: str, addresses: Names) -> str:
     return f", at {addresses[uid]}" if uid in addresses else ""
 
 
+def answered(found: ProposalView, organisations: Iterable[str]) -> str:
+    """These organisations, each with the person for whom its operator has answered the proposal."""
+    return ", ".join(each + for_person(found.persons.get(each, "")) for each in organisations)
+
+
 def proposal_text(found: ProposalView) -> str:
     """One sentence for a proposal: whose signatures it waits for and how they are given, or what became of it."""
     title = f"proposal {found.number} ({found.act} {found.what})"
+    signers, rejecting = (answered(found, each) or "nobody" for each in (found.signed, found.rejected))
     if found.state == "done":
-        return f"{title} takes effect; signed by {', '.join(found.signed)}"
+        return f"{title} takes effect; signed by {signers}"
     if found.state != "open":
-        return f"{title} is {found.state}; rejected by {', '.join(found.rejected) or 'nobody'}"
+        return f"{title} is {found.state}; rejected by {rejecting}"
     needs = {"majority": "a majority of the organisations", "all": "all organisations"}.get(found.needs, found.needs)
-    rejected = f", rejected by {', '.join(found.rejected)}" if found.rejected else ""
+    rejected = f", rejected by {rejecting}" if found.rejected else ""
     return (
-        f"{title} needs {needs}; signed by {', '.join(found.signed) or 'nobody'}{rejected}, not yet by "
+        f"{title} needs {needs}; signed by {signers}{rejected}, not yet by "
         f"{', '.join(found.missing) or 'nobody'}. Until {clock(found.expires_ms)} their operators sign with: "
         f"swarm proposal sign {found.number}"
     )

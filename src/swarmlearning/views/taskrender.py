@@ -1,5 +1,6 @@
 """Taskrunners and their peers as text for people; names are safe already."""
 
+from swarmlearning.views.names import for_person
 from swarmlearning.views.taskrunners import PeerView
 from swarmlearning.views.tasks import RunnerView
 
@@ -11,8 +12,9 @@ def runner_text(found: RunnerView) -> str:
         return f"IDLE, {status.listening} SWOP{'s' * (status.listening != 1)} listening"
     unit = "pairs" if status.peer_type == "SL" else "SWOPs"
     counts = f"{status.completed} of {status.needed} {unit} complete, {status.active} at work, {status.failed} failed"
+    person = for_person(status.on_behalf_of)
     waits = f"; {status.waits_for}" if status.waits_for else ""
-    return f"{status.state}: task {status.task} assigned by {status.assigned_by}, {counts}{waits}"
+    return f"{status.state}: task {status.task} assigned by {status.assigned_by}{person}, {counts}{waits}"
 
 
 def peer_text(peer: PeerView) -> str:

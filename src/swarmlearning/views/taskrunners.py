@@ -8,7 +8,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import Peer, RunnerState, Taskrunner
 from swarmlearning.ledger.contracts.taskrunner.bodies import Pair, Reason
 from swarmlearning.ledger.world import World
-from swarmlearning.views.names import Names, displayed, name_of, node_names
+from swarmlearning.views.names import LONGEST_PERSON, Names, displayed, name_of, node_names
 from swarmlearning.views.render import listed
 
 PeerType: TypeAlias = Literal["SL", "SWOP"]
@@ -65,7 +65,8 @@ class PeerView(msgspec.Struct, frozen=True):
 
 class RunnerStatus(msgspec.Struct, frozen=True):
     """A taskrunner now. The counts of peers are of SL+ML pairs for a RUN_SWARM, else of SWOPs; `swops` take part of all
-    that are `listening`. `waits_for`: one sentence, empty where it waits for nobody; 0: no such instant."""
+    that are `listening`. `waits_for`: one sentence, empty where it waits for nobody; 0: no such instant.
+    `on_behalf_of`: the person for whom the task was assigned, empty where none is stated."""
 
     name: str
     task: str
@@ -82,6 +83,7 @@ class RunnerStatus(msgspec.Struct, frozen=True):
     assigned_ms: int
     changed_ms: int
     waits_for: str
+    on_behalf_of: str
 
 
 def runner_status(world: World, runner: Taskrunner) -> RunnerStatus:
@@ -105,6 +107,7 @@ def runner_status(world: World, runner: Taskrunner) -> RunnerStatus:
         assigned_ms=assignment.assigned_ms if assignment else 0,
         changed_ms=max((peer.changed_ms for peer in part), default=0),
         waits_for=waits_for(world, runner),
+        on_behalf_of=displayed((assignment.on_behalf_of if assignment else "") or "", LONGEST_PERSON),
     )
 
 

@@ -6,7 +6,7 @@ from swarmlearning.ledger.contracts.taskrunner import Taskrunner
 from swarmlearning.ledger.contracts.tasks import Task, tasks
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
-from swarmlearning.views.names import displayed, fetch_addresses, node_names
+from swarmlearning.views.names import LONGEST_PERSON, displayed, fetch_addresses, node_names
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.taskrunners import PeerView, RunnerStatus, peer_views, runner_status
 from swarmlearning.views.training import waiting_in
@@ -14,7 +14,8 @@ from swarmlearning.views.training import waiting_in
 
 class TaskView(msgspec.Struct, frozen=True):
     """A task. `organisation` has made it, with the certificate `made_by`; `author` is only what its file states.
-    `digest` is empty while it is a draft. The one that is there from the start has no maker."""
+    `digest` is empty while it is a draft. The one that is there from the start has no maker. `on_behalf_of`: the person
+    for whom it was made, empty where none is stated."""
 
     name: str
     type: str
@@ -27,6 +28,7 @@ class TaskView(msgspec.Struct, frozen=True):
     created_ms: int
     digest: str
     lines: tuple[str, ...]
+    on_behalf_of: str
 
 
 class JoinedTraining(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ def task_view(found: Task) -> TaskView:
         created_ms=found.created_ms,
         digest=found.digest,
         lines=tuple(displayed(line, longest=len(line)) for line in found.lines),
+        on_behalf_of=displayed(found.on_behalf_of or "", LONGEST_PERSON),
     )
 
 

@@ -88,9 +88,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an operator has laid down for a contract: see `CreateContract`. `owner` is an organisation; of a `shared`
-    contract only the one to whose quota it counts. `on_behalf_of`: the person for whom its operator has created it,
-    where it has stated one."""
+    """What an operator has laid down for a contract: see `CreateContract`, and `on_behalf_of` whom. `owner` is an
+    organisation; of a `shared` contract only the one to whose quota it counts."""
 
     owner: str
     members: tuple[str, ...] = ()
