@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from support.certs import make_workspace
 from support.swarm import identity_options
 from swarmlearning.cli.main import app
-from swarmlearning.cli.options import Credentials, LicenseOptions, NodeProcess
+from swarmlearning.cli.options import Credentials, LicenseOptions, MetricsOptions, NodeProcess
 from swarmlearning.cli.swop import SwopOptions
 
 PROFILE = """
@@ -35,6 +35,7 @@ def settings(tmp_path: Path, license: LicenseOptions | None = None, **options: A
         credentials=Credentials(),
         license=license or LicenseOptions(),
         process=NodeProcess(),
+        metrics=MetricsOptions(),
     )
     return given.settings(identity)
 

@@ -55,7 +55,7 @@ class Host:
         host, port = split(self.join)
         try:
             _, writer = await asyncio.open_connection(host, port)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: it stopped listening meanwhile
             return False
         writer.transport.abort()
         return True

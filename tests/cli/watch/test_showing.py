@@ -32,7 +32,15 @@ def fuller(found: dict[str, Any]) -> dict[str, Any]:
 async def shown(*seen: Seen, terminal: bool = False, encoding: str = "utf-8") -> str:
     bytes_ = io.BytesIO()
     file = io.TextIOWrapper(bytes_, encoding, errors="backslashreplace")
-    console = Console(file=file, force_terminal=terminal, width=80, height=24, markup=False, highlight=False)
+    console = Console(
+        file=file,
+        force_terminal=terminal,
+        width=80,
+        height=24,
+        markup=False,
+        highlight=False,
+        _environ={"TERM": "xterm"},  # a terminal that can clear its screen, whatever the tests are run from
+    )
     await watch(console, states(*seen))
     file.flush()
     return bytes_.getvalue().decode()
