@@ -107,7 +107,8 @@ lint: $(STAMP)
 
 # What real tests need beyond Python: fetched where that is possible, else named in pytest's summary.
 PACKAGES := etcd-server faketime iproute2 iptables nginx libnginx-mod-stream tinyproxy-bin dataset-fashion-mnist \
-	chromium podman prometheus runc containernetworking-plugins busybox-static docker-registry
+	chromium podman prometheus runc containernetworking-plugins busybox-static docker-registry \
+	openssh-server dbus-daemon
 tools:
 	@test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || dpkg --status $(PACKAGES) >/dev/null 2>&1 || \
 		{ apt-get update -qq; for package in $(PACKAGES); do \
