@@ -55,6 +55,18 @@ def make_bundle(folder: Path, version: str, pip: Path, program: Program = "stand
     return folder
 
 
+def standin_swarm(prefix: Path, version: str = "0.1.0", program: Program = "stand-in") -> None:
+    """Makes the folder look as an installation leaves it, with this program as its `swarm`."""
+    whole = prefix / "versions" / version
+    code = _PROGRAM.format(version=version, program=program, python=sys.executable)
+    _write(whole / "bin" / "swarm", f"#!{sys.executable} -I\n{code}\nmain()\n".encode())
+    (whole / "bin" / "swarm").chmod(0o755)
+    _write(whole / "complete", b"")
+    _write(prefix / "swarm-ui.json", b"{}")
+    (prefix / "current").unlink(missing_ok=True)
+    (prefix / "current").symlink_to(f"versions/{version}")
+
+
 def pip_wheel(folder: Path) -> Path:
     """The pip of this environment as a wheel."""
     found = distribution("pip")

@@ -126,6 +126,22 @@ def _registry() -> str | None:
     return None if shutil.which("docker-registry") else "docker-registry is missing: apt-get install docker-registry"
 
 
+def _sshd() -> str | None:
+    return (
+        None if shutil.which("sshd", path="/usr/sbin:/usr/bin") else "sshd is missing: apt-get install openssh-server"
+    )
+
+
+def _own_systemd() -> str | None:
+    if why := _root() or _sshd():
+        return why
+    if not (shutil.which("dbus-daemon") and shutil.which("systemd-run") and Path("/lib/systemd/systemd").exists()):
+        return "systemd or its bus is missing: apt-get install systemd dbus-daemon"
+    command = ["unshare", "--mount", "--propagation", "private", "mount", "-t", "cgroup2", "none", "/mnt"]
+    tried = subprocess.run(command, capture_output=True, text=True)
+    return f"control groups (cgroup v2) cannot be mounted here ({tried.stderr.strip()})" if tried.returncode else None
+
+
 def _ipv6() -> str | None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -202,6 +218,8 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "podman": _podman,
     "systemd-analyze": _systemd,
     "registry": _registry,
+    "sshd": _sshd,
+    "systemd": _own_systemd,
     "numpy-1.26": _numpy_1_26,
     **{name: partial(_framework, name) for name in FRAMEWORKS},
 }

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -11,7 +12,8 @@ from swarmlearning.identity.office import Office
 from swarmlearning.identity.requests import MAX_REQUEST, Request, read_request
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.machine import Machine, checked
-from swarmlearning.ui.hosts.nodes import Files, NodeSpec
+from swarmlearning.ui.hosts.nodes import Wanted
+from swarmlearning.views.names import displayed
 
 DAYS: Final = 365
 MOST_CERTIFICATE: Final = 64 * 1024
@@ -45,69 +47,80 @@ mkdir -p "$folder"
 """
 
 
-async def requested(machine: Machine, layout: Layout, spec: NodeSpec, *, renew: bool = False) -> Request | None:
+async def requested(machine: Machine, layout: Layout, wanted: Wanted, *, renew: bool = False) -> Request | None:
     """The node's request, made on its host with a new key; None where it has its certificate already.
 
     One that waits for its certificate is asked for again. Raises `MachineError` and `CertificateError`, also for a
     request that is another one's: a host is not believed.
     """
-    files = Files.of(layout, spec.name)
-    words = (layout.swarm, spec.name, files.certificates, "renew" if renew else "", files.request, files.certificate)
-    ran = await machine.run(_REQUEST, *words, *_names(spec), most=MAX_REQUEST)
-    answer = checked(machine, ran, f"making the key of {spec.name}").output
+    request = wanted.path("request")
+    words = (layout.swarm, wanted.node, wanted.folder, "renew" if renew else "", request, wanted.path("cert"))
+    ran = await machine.run(_REQUEST, *words, *_names(wanted), most=MAX_REQUEST)
+    answer = checked(machine, ran, f"making the key of {wanted.node}").output
     if not answer.strip():
         return None
     found = read_request(answer)
-    if found.common_name.upper() != spec.name.upper():
+    if found.common_name.upper() != wanted.node.upper():
+        raise CertificateError(f"{machine.name}: its request for {wanted.node} is one for {found.common_name}")
+    known = {*(name.lower() for name in wanted.names), *(str(ip_address(each)) for each in wanted.addresses)}
+    if extra := [each for each in (*found.dns, *found.ips) if each.lower() not in known]:
         raise CertificateError(
-            f"{machine.name}: asked for the request of {spec.name}, it gives one for {found.common_name}"
+            f"{machine.name}: the request of {wanted.node} names {displayed(extra[0])}, which nobody asked for; remove "
+            f"{request} there, and try again"
         )
-    if extra := [each for each in (*found.dns, *found.ips) if each not in (*spec.names, *spec.addresses)]:
-        raise CertificateError(
-            f"{machine.name}: the request of {spec.name} names {extra[0]}, which nobody asked for; remove "
-            f"{files.request} there, and try again"
-        )
-    return found._replace(common_name=spec.name)
+    return found._replace(common_name=wanted.node)
 
 
 async def certified(
-    machine: Machine, layout: Layout, spec: NodeSpec, sign: Sign, authority: x509.Certificate, *, renew: bool = False
+    machine: Machine, layout: Layout, wanted: Wanted, sign: Sign, authority: x509.Certificate, *, renew: bool = False
 ) -> bool:
     """Gives a node its certificate, unless it has one; returns whether it got one. A running node follows.
 
     Raises `MachineError`, `CertificateError` and what `sign` raises.
     """
-    request = await requested(machine, layout, spec, renew=renew)
+    request = await requested(machine, layout, wanted, renew=renew)
     if request is None:
         return False
-    certificate = await sign(request)
-    folder = Files.of(layout, spec.name).certificates
-    await machine.put(to_pem(certificate).encode(), f"{folder}/issued.pem", 0o644)
-    await machine.put(to_pem(authority).encode(), f"{folder}/authority.pem", 0o644)
-    ran = await machine.run(_INSTALL, layout.swarm, spec.name, folder)
-    checked(machine, ran, f"installing the certificate of {spec.name}")
+    await installed(machine, layout, wanted, await sign(request), authority)
     return True
 
 
-async def joined(machine: Machine, layout: Layout, spec: NodeSpec, code: str, seconds: int = 600) -> bool:
+async def installed(
+    machine: Machine, layout: Layout, wanted: Wanted, certificate: x509.Certificate, authority: x509.Certificate
+) -> None:
+    """Puts a certificate in place beside the key on the host that it was issued for. Raises `MachineError`."""
+    await machine.put(to_pem(certificate).encode(), f"{wanted.folder}/issued.pem", 0o644)
+    await machine.put(to_pem(authority).encode(), f"{wanted.folder}/authority.pem", 0o644)
+    ran = await machine.run(_INSTALL, layout.swarm, wanted.node, wanted.folder)
+    checked(machine, ran, f"installing the certificate of {wanted.node}")
+
+
+async def has_key(machine: Machine, wanted: Wanted) -> bool:
+    """Whether the host has a key for this node, of a request or of a certificate. Raises `MachineError`."""
+    stem = f"{wanted.folder}/{wanted.node.lower()}"
+    script = 'if [ -f "$1" ] || [ -f "$2" ]; then echo yes; fi'
+    ran = await machine.run(script, f"{stem}-request-key.pem", f"{stem}-key.pem")
+    return checked(machine, ran, f"looking for the key of {wanted.node}").text.strip() == "yes"
+
+
+async def joined(machine: Machine, layout: Layout, wanted: Wanted, code: str, seconds: int = 600) -> bool:
     """Has a node join by the code of its invitation, which stands in no list of processes there.
 
     Returns whether it has its certificate; if not, the office has not signed within that time, and the same call goes
     on later. Raises `MachineError`.
     """
-    words = (layout.swarm, Files.of(layout, spec.name).certificates, str(seconds))
-    ran = await machine.run(_JOIN, *words, *_names(spec), secret=code, seconds=seconds + 60)
+    words = (layout.swarm, wanted.folder, str(seconds))
+    ran = await machine.run(_JOIN, *words, *_names(wanted), secret=code, seconds=seconds + 60)
     if ran.status == WAITING:
         return False
-    checked(machine, ran, f"joining of {spec.name}")
+    checked(machine, ran, f"joining of {wanted.node}")
     return True
 
 
-async def certificate_of(machine: Machine, layout: Layout, name: str) -> x509.Certificate | None:
+async def certificate_of(machine: Machine, wanted: Wanted) -> x509.Certificate | None:
     """The certificate that a node has now, to show when it expires. Raises `MachineError` and `CertificateError`."""
-    path = Files.of(layout, name).certificate
-    ran = await machine.run('[ ! -f "$1" ] || cat "$1"', path, most=MOST_CERTIFICATE)
-    data = checked(machine, ran, f"reading the certificate of {name}").output
+    ran = await machine.run('[ ! -f "$1" ] || cat "$1"', wanted.path("cert"), most=MOST_CERTIFICATE)
+    data = checked(machine, ran, f"reading the certificate of {wanted.node}").output
     return load_certificate(data) if data.strip() else None
 
 
@@ -125,7 +138,7 @@ def join_line(code: str, addresses: tuple[str, ...] = ()) -> str:
     return shlex.join(("swarm", "join", code, *(word for each in addresses for word in ("--host-ip", each))))
 
 
-def _names(spec: NodeSpec) -> tuple[str, ...]:
+def _names(wanted: Wanted) -> tuple[str, ...]:
     """The options that name a node's addresses and host names."""
-    addresses = (word for each in spec.addresses for word in ("--host-ip", each))
-    return (*addresses, *(word for each in spec.names for word in ("--dns", each)))
+    addresses = (word for each in wanted.addresses for word in ("--host-ip", each))
+    return (*addresses, *(word for each in wanted.names for word in ("--dns", each)))

@@ -37,7 +37,7 @@ class UnknownHostKey(HostKeyError):
     def __init__(self, address: Address, shown: HostKey) -> None:
         self.address, self.shown = address, shown
         super().__init__(
-            f"{address} shows a host key that nobody has confirmed yet: {shown.algorithm} {shown.fingerprint}. Compare it "
+            f"{address} shows a host key that nobody has confirmed: {shown.algorithm} {shown.fingerprint}. Compare it "
             f"with what the host says itself, and confirm it: ssh-keygen -lf /etc/ssh/ssh_host_{_kind(shown)}_key.pub"
         )
 

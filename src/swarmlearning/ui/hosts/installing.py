@@ -66,7 +66,7 @@ cd "$1"
 rm -rf versions bundles
 rm -f current current.new bin
 if [ "$2" = data ]; then
-    rm -rf nodes
+    rm -rf nodes projects
     rm -f {MARKER}
     cd /; rmdir "$1" 2>/dev/null || true
 fi

@@ -4,8 +4,9 @@ PREFIX/swarm-ui.json           says that this folder is ours: without it, nothin
 PREFIX/versions/0.1.0-1a2b/    a version: its environment, and `complete` once it is whole
 PREFIX/current                 the version that is used: a link, replaced in one step
 PREFIX/bin                     a link to current/bin
-PREFIX/bundles/0.1.0-1a2b/        the files of a bundle while it is installed
-PREFIX/nodes/sn-1/             a node: its certificates, data, and how it was started
+PREFIX/bundles/0.1.0-1a2b/     the files of a bundle while it is installed
+PREFIX/nodes/sn-1/             a node: how it is run and was started, its output, its certificates and data
+PREFIX/projects/NAME/          a project that was deployed: its files, certificates and the data of its nodes
 """
 
 import posixpath

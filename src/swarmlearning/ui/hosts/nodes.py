@@ -3,6 +3,8 @@
 import hashlib
 import re
 import shlex
+from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -19,6 +21,7 @@ How: TypeAlias = Literal["system", "user", "detached"]
 MOST_FILES: Final = 64
 MOST_FILE: Final = 8 * 2**20
 """Bytes of a file that a node is given: a profile, a task, a script."""
+LONGEST_NAME: Final = 64
 RESTARTS: Final = 5
 """So often within five minutes systemd starts a node again that has failed."""
 
@@ -30,11 +33,50 @@ _OURS: Final = ("capath", "cacert", "cert", "key", "data-dir", "ready-fd", "sock
 """Options that follow from where the node lies."""
 
 
-class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A node on a host. `name`: `SN-1`, `SL-west`, `SWOP-1`; `options` and `flags`: those of `swarm sn` and the others,
-    without dashes; `training`: the command of an SL's script; `files`: by path below the node's `usr` folder.
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's certificate: the folder of its key and certificates on the host, and what it names."""
 
-    Raises `UserError` for what cannot be one.
+    node: str
+    folder: str
+    addresses: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.node) or len(self.node) > LONGEST_NAME:
+            raise UserError(f"{self.node[:64]!r} is no name of a node, such as SL-1")
+        for address in self.addresses:
+            try:
+                ip_address(address)
+            except ValueError:
+                raise UserError(f"{self.node}: {address[:64]!r} is no IP address; host names go to the names") from None
+
+    def path(self, what: Literal["cert", "request"]) -> str:
+        """The file of its certificate, or of its request for one."""
+        return f"{self.folder}/{self.node.lower()}-{what}.pem"
+
+
+class Runs(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node is run: the words behind `swarm`, in this folder, with these variables. Raises `UserError`."""
+
+    name: str
+    words: tuple[str, ...]
+    folder: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        kind = kind_of(self.name)
+        if self.words[:1] != (kind,):
+            raise UserError(f"{self.name}: it is run by `swarm {kind}`, not by {shlex.join(self.words)[:80]!r}")
+        if any("\0" in text for text in (*self.words, *(value for _, value in self.environment))):
+            raise UserError(f"{self.name}: a value has a NUL in it")
+        if bad := [name for name, _ in self.environment if not _VARIABLE.fullmatch(name)]:
+            raise UserError(f"{self.name}: {bad[0][:60]!r} is no name of a variable")
+
+
+class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A node whose everything lies in its own folder. `name`: `SN-1`, `SL-west`, `SWOP-1`; `options` and `flags`: those
+    of `swarm sn` and the others, without dashes; `training`: the command of an SL's script; `files`: by path below the
+    node's folder `usr`; `addresses` and `names`: of its certificate. Raises `UserError` for what cannot be one.
     """
 
     name: str
@@ -47,102 +89,75 @@ class NodeSpec(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        checked_node(self.name)
+        kind = kind_of(self.name)
         for option in (*(name for name, _ in self.options), *self.flags):
             if not _OPTION.fullmatch(option) or option in _OURS:
                 why = "is set by where the node lies" if option in _OURS else "is no option of a node"
                 raise UserError(f"{self.name}: --{option[:40]} {why}; leave it out")
-        if bad := [name for name, _ in self.environment if not _VARIABLE.fullmatch(name)]:
-            raise UserError(f"{self.name}: {bad[0][:60]!r} is no name of a variable")
-        if self.training and self.kind != "sl":
+        if self.training and kind != "sl":
             raise UserError(f"{self.name}: a training is started by an SL alone")
-        if any("\0" in text for text in (*self.training, *(value for _, value in (*self.options, *self.environment)))):
-            raise UserError(f"{self.name}: a value has a NUL in it")
-        self._check_files()
+        check_files(self.name, self.files)
 
-    def _check_files(self) -> None:
-        if len(self.files) > MOST_FILES:
-            raise UserError(f"{self.name}: {len(self.files)} files; a node is given {MOST_FILES} at most")
-        for path, data in self.files:
-            if not _PATH.fullmatch(path):
-                raise UserError(f"{self.name}: {path[:100]!r} is no path below the node's folder")
-            if len(data) > MOST_FILE:
-                raise UserError(f"{self.name}: {path} has {len(data)} bytes; {MOST_FILE} are the most")
-
-    @property
-    def kind(self) -> Kind:
-        """Which node it is."""
-        return _KINDS[self.name.partition("-")[0]]
-
-
-def checked_node(name: str) -> str:
-    """Raises `UserError` for what is no name of a node that runs on a host."""
-    role, _, rest = name.partition("-")
-    if role not in _KINDS or not NAME.fullmatch(rest) or len(name) > 64:
-        raise UserError(f"{name[:64]!r} is no name of a node on a host: SN-1, SL-west and SWOP-1 are some")
-    return name
-
-
-class Files(msgspec.Struct, frozen=True):
-    """The paths of a node on its host."""
-
-    root: str
-    node: str
-
-    @classmethod
-    def of(cls, layout: Layout, name: str) -> "Files":
-        """Those of this node."""
-        return cls(layout.node(checked_node(name)), name.lower())
-
-    @property
-    def certificates(self) -> str:
-        """The folder of its key and certificates: `Workspace.root`."""
-        return f"{self.root}/cert"
-
-    @property
-    def request(self) -> str:
-        """Its request for a certificate."""
-        return f"{self.certificates}/{self.node}-request.pem"
-
-    @property
-    def certificate(self) -> str:
+    def wanted(self, layout: Layout) -> Wanted:
         """Its certificate."""
-        return f"{self.certificates}/{self.node}-cert.pem"
+        folder = f"{layout.node(self.name)}/cert"
+        return Wanted(node=self.name, folder=folder, addresses=self.addresses, names=self.names)
 
-    @property
-    def identity(self) -> tuple[tuple[str, str], ...]:
-        """The options that name its identity."""
-        capath, key = f"{self.certificates}/ca/capath", f"{self.certificates}/{self.node}-key.pem"
-        return (("capath", capath), ("cert", self.certificate), ("key", key))
-
-    @property
-    def usr(self) -> str:
-        """What it was given: profile, tasks, scripts."""
-        return f"{self.root}/usr"
-
-    @property
-    def script(self) -> str:
-        """The script that runs it, which a person may read and start, too."""
-        return f"{self.root}/run.sh"
+    def runs(self, layout: Layout) -> Runs:
+        """How it is run."""
+        root, wanted = layout.node(self.name), self.wanted(layout)
+        key = f"{wanted.folder}/{self.name.lower()}-key.pem"
+        pairs = [("capath", f"{wanted.folder}/ca/capath"), ("cert", wanted.path("cert")), ("key", key)]
+        pairs += [("data-dir", f"{root}/data"), *self.options]
+        if kind_of(self.name) == "swop" and "usr-dir" not in dict(self.options):
+            pairs.append(("usr-dir", usr(layout, self.name)))
+        words = [kind_of(self.name), *(f"--{flag}" for flag in self.flags)]
+        words += [word for name, value in pairs for word in (f"--{name}", value)]
+        words += ["--", *self.training] if self.training else []
+        folder = usr(layout, self.name)
+        return Runs(name=self.name, words=tuple(words), folder=folder, environment=self.environment)
 
 
-def run_script(layout: Layout, spec: NodeSpec) -> str:
-    """The script that becomes the node. It reports to `ready`, and writes to `output`."""
-    files = Files.of(layout, spec.name)
-    pairs = (*files.identity, ("data-dir", f"{files.root}/data"), *spec.options)
-    if spec.kind == "swop" and "usr-dir" not in dict(spec.options):
-        pairs = (*pairs, ("usr-dir", files.usr))
-    words = [layout.swarm, spec.kind, *(f"--{flag}" for flag in spec.flags)]
-    words += [word for name, value in pairs for word in (f"--{name}", value)]
-    words += ["--ready-fd", "3", *(("--", *spec.training) if spec.training else ())]
+def check_files(node: str, files: Sequence[tuple[str, bytes]]) -> None:
+    """Raises `UserError` for paths that leave the node's folder, and for too many or too large files."""
+    if len(files) > MOST_FILES:
+        raise UserError(f"{node}: {len(files)} files; a node is given {MOST_FILES} at most")
+    for path, data in files:
+        if not _PATH.fullmatch(path):
+            raise UserError(f"{node}: {path[:100]!r} is no path below the node's folder")
+        if len(data) > MOST_FILE:
+            raise UserError(f"{node}: {path} has {len(data)} bytes; {MOST_FILE} are the most")
+
+
+def kind_of(name: str) -> Kind:
+    """Which node this is by its name. Raises `UserError` for what is no name of a node that runs on a host."""
+    role, _, rest = name.partition("-")
+    if role not in _KINDS or not NAME.fullmatch(rest) or len(name) > LONGEST_NAME:
+        raise UserError(f"{name[:64]!r} is no name of a node on a host: SN-1, SL-west and SWOP-1 are some")
+    return _KINDS[role]
+
+
+def usr(layout: Layout, name: str) -> str:
+    """The folder of what a node was given: profile, tasks, scripts."""
+    return f"{layout.node(name)}/usr"
+
+
+def run_script(layout: Layout, runs: Runs) -> str:
+    """The script that becomes the node, which a person may read and start, too.
+
+    It reports to the node's file `ready`, and writes to `output`.
+    """
+    root = layout.node(runs.name)
+    at = runs.words.index("--") if "--" in runs.words else len(runs.words)
+    words = [layout.swarm, *runs.words[:at], "--ready-fd", "3", *runs.words[at:]]
     lines = [
         "#!/bin/sh",
-        f"# Runs {spec.name}. SLM-UI writes this file anew when it starts the node.",
+        f"# Runs {runs.name}. SLM-UI writes this file anew when it places the node.",
         "umask 077",
-        f"cd {shlex.quote(files.usr)} || exit 1",
+        f"cd {shlex.quote(runs.folder)} || exit 1",
         f'export PATH={shlex.quote(layout.current + "/bin")}:"$PATH"',
-        *(f"export {name}={shlex.quote(value)}" for name, value in spec.environment),
-        f"exec >>{shlex.quote(files.root + '/output')} 2>&1 3>{shlex.quote(files.root + '/ready')}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in runs.environment),
+        f"exec >>{shlex.quote(root + '/output')} 2>&1 3>{shlex.quote(root + '/ready')}",
         f"exec {shlex.join(words)}",
         "",
     ]

@@ -28,12 +28,17 @@ say gpus "$(ls -d /dev/nvidia[0-9]* /dev/kfd 2>/dev/null | wc -l | tr -d ' ')"
 say memory "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)"
 say memory_free "$(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)"
 say addresses "$(hostname -I 2>/dev/null)"
+seen=
+python='import sys, importlib.util as u
+print("%d.%d" % sys.version_info[:2], "yes" if all(map(u.find_spec, ("venv", "ssl", "zlib"))) else "no")'
 for each in python3.14 python3.13 python3.12 python3.11 python3; do
     for found in $(command -v $each 2>/dev/null) /usr/local/bin/$each /opt/python/bin/$each; do
         [ -x "$found" ] || continue
-        version=$(brief "$found" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
-        venv=no; brief "$found" -I -c 'import venv, ssl, zlib' >/dev/null 2>&1 && venv=yes
-        say python "$found $version $venv"
+        real=$(readlink -f "$found" 2>/dev/null || echo "$found")
+        case " $seen " in *" $real "*) continue;; esac
+        seen="$seen $real"
+        version=$(brief "$found" -I -c "$python" 2>/dev/null) || continue
+        say python "$found $version"
     done
 done
 for each in docker podman; do

@@ -99,16 +99,13 @@ class HostsJob:
         """
         board, free = Board(), asyncio.Semaphore(self._at_once)
         for host in self._works:
-            board.tell(host)("", "waiting")
-        self._tasks += [
-            asyncio.create_task(_on_host(work, board.tell(host), free)) for host, work in self._works.items()
-        ]
+            board.tell(host)("", "cancelled" if self._cancelled else "waiting")
+        begun = {} if self._cancelled else self._works
+        self._tasks += [asyncio.create_task(_on_host(work, board.tell(host), free)) for host, work in begun.items()]
         ending = asyncio.gather(*self._tasks, return_exceptions=True)
         ending.add_done_callback(lambda _: board.wake())
         try:
             await asyncio.sleep(0)  # all have begun then, so that each tells of its end even if it is cancelled
-            if self._cancelled:
-                self.cancel()
             ended = False
             while not ended:
                 read = await board.read()

@@ -5,6 +5,7 @@ time of its start, so that a number that another process has got since is never 
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -12,9 +13,10 @@ import msgspec
 from swarmlearning.redaction import redacted
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.machine import Machine, MachineError, Ran, checked
-from swarmlearning.ui.hosts.nodes import Files, How, NodeSpec, run_script, unit_name, unit_properties
+from swarmlearning.ui.hosts.nodes import How, Runs, check_files, kind_of, run_script, unit_name, unit_properties, usr
 from swarmlearning.views.names import displayed
 
+SCRIPT: Final = "run.sh"
 READY_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 60.0
 MOST_LOG: Final = 256 * 1024
@@ -143,16 +145,16 @@ done
 _LOG: Final = 'cd "$1" || exit 9; [ -f output ] || exit 0; { cat output.1 2>/dev/null; cat output; } | tail -c "$2"'
 
 
-async def place(machine: Machine, layout: Layout, spec: NodeSpec) -> None:
-    """Puts the node's files and the script that runs it on the host; a node at work goes on as it is."""
-    files = Files.of(layout, spec.name)
-    paths = sorted(
-        {f"{files.usr}/{path}".rpartition("/")[0] for path, _ in spec.files} | {files.usr, files.certificates}
-    )
-    checked(machine, await machine.run(_PLACE, *paths), f"making the folder of {spec.name}")
-    for path, data in spec.files:
-        await machine.put(data, f"{files.usr}/{path}", 0o600)
-    await machine.put(run_script(layout, spec).encode(), files.script, 0o700)
+async def place(machine: Machine, layout: Layout, runs: Runs, files: Sequence[tuple[str, bytes]] = ()) -> None:
+    """Puts what a node is given below its folder `usr`, and the script that runs it on the host; a node at work goes
+    on as it is. Raises `MachineError`."""
+    check_files(runs.name, files)
+    given = usr(layout, runs.name)
+    folders = sorted({f"{given}/{path}".rpartition("/")[0] for path, _ in files} | {given})
+    checked(machine, await machine.run(_PLACE, *folders), f"making the folder of {runs.name}")
+    for path, data in files:
+        await machine.put(data, f"{given}/{path}", 0o600)
+    await machine.put(run_script(layout, runs).encode(), f"{layout.node(runs.name)}/{SCRIPT}", 0o700)
 
 
 async def start(
@@ -162,9 +164,9 @@ async def start(
 
     Raises `MachineError` with the end of what it has written if it ends before, or takes longer.
     """
-    files, unit = Files.of(layout, name), unit_name(layout, name)
-    properties = (f"--property={each}" for each in unit_properties(_kind(name)))
-    words = (files.root, unit, how, str(int(seconds * 5)), *properties)
+    root, unit, kind = layout.node(name), unit_name(layout, name), kind_of(name)
+    properties = (f"--property={each}" for each in unit_properties(kind))
+    words = (root, unit, how, str(int(seconds * 5)), *properties)
     ran = await machine.run(_START, *words, seconds=seconds + 30)
     if ran.status in (3, 4):
         what = "has ended before it was ready" if ran.status == 3 else f"was not ready after {seconds:.0f} s"
@@ -177,8 +179,8 @@ async def stop(machine: Machine, layout: Layout, name: str, seconds: float = STO
 
     Raises `MachineError`.
     """
-    files, unit = Files.of(layout, name), unit_name(layout, name)
-    words = (files.root, unit, _kind(name), str(int(seconds * 5)))
+    root, unit, kind = layout.node(name), unit_name(layout, name), kind_of(name)
+    words = (root, unit, kind, str(int(seconds * 5)))
     ran = await machine.run(_STOP, *words, seconds=seconds + 45)
     if ran.status != 9:  # it was never there
         checked(machine, ran, f"stopping {name}")
@@ -194,7 +196,7 @@ async def states(machine: Machine, layout: Layout) -> tuple[NodeState, ...]:
 
 async def log(machine: Machine, layout: Layout, name: str, most: int = MOST_LOG) -> str:
     """The end of what a node has written: hostile text, whose lines have to be shown as such. Raises `MachineError`."""
-    ran = await machine.run(_LOG, Files.of(layout, name).root, str(most), most=most + 1024)
+    ran = await machine.run(_LOG, layout.node(name), str(most), most=most + 1024)
     return checked(machine, ran, f"reading the log of {name}").text
 
 
@@ -222,7 +224,3 @@ def _report(text: str) -> dict[str, str]:
 def _last_lines(ran: Ran) -> str:
     lines = [displayed(line.rstrip(), 300) for line in redacted(ran.errors).splitlines() if line.strip()][-6:]
     return f"It has written: {' | '.join(lines)}" if lines else "It has written nothing"
-
-
-def _kind(name: str) -> Literal["sn", "sl", "swop"]:
-    return NodeSpec(name=name).kind
