@@ -18,7 +18,7 @@ help:
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
 	@echo "make docs         the documentation as a site, in docs/_build/html; all links are checked, and all command blocks run"
 	@echo "make dist         the wheels for real hosts, in dist/: swarmlearning (nodes) and swarmlearning-client (scripts)"
-	@echo "make bundle       wheels, etcd, scripts, units, manifests and the images' source with checksums, in dist/"
+	@echo "make bundle       all that hosts without network need, in dist/: wheels, also of dependencies (PYTHONS=3.12), etcd, scripts, units"
 	@echo "make images       the images of all nodes from the bundle: ENGINE=docker|podman BASE=image with Python 3.11"
 	@echo "make lock         the versions and hashes that images and bundle install, anew: packaging/requirements*.txt"
 	@echo "make sbom         the bill of materials (CycloneDX) of what make lock has locked, in dist/"
@@ -90,11 +90,14 @@ audit: $(STAMP) .tools/supply/bin/pip-audit
 	@.tools/supply/bin/python -m pip install --quiet --disable-pip-version-check "cyclonedx-bom>=7.5,<8" "pip-audit>=2.10,<3" || \
 		{ echo "sbom, audit: NOT AUDITED, no bill made: their tools cannot be installed here" >&2; exit 2; }
 
+# For hosts without a package index: all packages for these versions of Python; PYTHONS= makes it without them.
+PYTHONS ?= 3.11 3.12 3.13
 bundle: $(STAMP) tools
-	@$(RUN)/python tools/bundle.py
+	@$(RUN)/python tools/bundle.py $(PYTHONS)
 
 ENGINE ?= $(if $(shell command -v docker),docker,podman)
 BASE ?=
+images: PYTHONS := # images install from an index
 images: bundle
 	@$(RUN)/python tools/images.py $(ENGINE) $(BASE)
 

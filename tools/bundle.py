@@ -1,4 +1,5 @@
-"""Makes the bundle for hosts: wheels, etcd, the scripts, units, manifests, the images' source, and checksums of all.
+"""Makes the bundle for hosts: wheels, also of all dependencies, etcd, the scripts, units, manifests, the images'
+source, and checksums of all.
 
 `dist/swarmlearning-VERSION/` is the folder, and beside it lies its archive, whose bytes depend on the contents alone.
 Images are built from the folder: it is the build context of `images/Dockerfile`.
@@ -11,8 +12,12 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from swarmlearning.errors import UserError
+from swarmlearning.ui.hosts.facts import Version
+from swarmlearning.ui.hosts.wheelhouse import FOLDER, fill
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
@@ -38,8 +43,11 @@ def version() -> str:
     return text
 
 
-def make(folder: Path) -> None:
-    """Makes the bundle in this folder, which is emptied first. Raises `SystemExit` where etcd is missing."""
+def make(folder: Path, pythons: Collection[Version] = ()) -> None:
+    """Makes the bundle in this folder, which is emptied first, with all packages for these versions of Python.
+
+    Raises `SystemExit` where etcd is missing, or packages cannot be downloaded.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     for name, source in CONTENT.items():
         target = folder / name
@@ -55,6 +63,11 @@ def make(folder: Path) -> None:
         elif program == "etcd":
             sys.exit("make bundle: etcd is not on the PATH, and SNs need it: make tools")
     wheels(folder / "wheels")
+    if pythons:
+        try:
+            fill(PACKAGING / "requirements.txt", folder / FOLDER, pythons)
+        except UserError as error:
+            sys.exit(f"make bundle: {error}. Without them, for hosts that have a package index: make bundle PYTHONS=")
     sums = "".join(f"{digest(path)}  {path.relative_to(folder)}\n" for path in files(folder))
     (folder / SUMS).write_text(sums)
 
@@ -63,6 +76,14 @@ def wheels(folder: Path) -> None:
     """Builds the two wheels of this tree."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--wheel-dir", folder, ROOT / "packaging" / "client", ROOT], check=True)
+
+
+def named_version(text: str) -> Version:
+    """A version such as 3.12. Raises `SystemExit` for what is none."""
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal()):
+        sys.exit(f"make bundle: {text!r} is no version of Python, such as 3.12")
+    return int(major), int(minor)
 
 
 def files(folder: Path) -> Iterator[Path]:
@@ -92,9 +113,9 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def main() -> None:
-    """Makes folder and archive, and prints where they are."""
+    """Makes folder and archive, for hosts with the versions of Python that are named, and prints where they are."""
     folder = ROOT / "dist" / f"swarmlearning-{version()}"
-    make(folder)
+    make(folder, [named_version(word) for word in sys.argv[1:]])
     archive = folder.with_name(f"{folder.name}.tar.gz")
     pack(folder, archive)
     print(f"{archive.relative_to(ROOT)}  {digest(archive)}")

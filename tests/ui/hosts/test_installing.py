@@ -50,10 +50,8 @@ async def node(machine: SshMachine, layout: Layout) -> tuple[str, str]:
 
 async def test_installed_upgraded_and_removed(host: SshHost, machine: SshMachine, tmp_path: Path, pip: Path) -> None:
     layout = Layout(host.prefix)
-    first, second, broken = (
-        Bundle.read(make_bundle(tmp_path / version, version, pip, program))
-        for version, program in (("0.1.0", "stand-in"), ("0.2.0", "stand-in"), ("0.3.0", "broken"))
-    )
+    first, second = (Bundle.read(make_bundle(tmp_path / each, each, pip)) for each in ("0.1.0", "0.2.0"))
+    broken = Bundle.read(make_bundle(tmp_path / "0.3.0", "0.3.0", pip, "broken"))
     told = Told()
     assert await install(machine, first, Plan(layout), told) == first.name
     assert [step for step, state in told.steps if state == "done"] == ["check", "copy", "install"]

@@ -159,7 +159,7 @@ async def test_a_number_that_another_process_has_got_is_not_taken_for_the_node(t
 @pytest.mark.parametrize("line", ["garbage", "sn-1 running", "../x running detached {}", "sn-1 flying detached {}"])
 async def test_a_hostile_host_s_states_are_left_out(line: str, tmp_path: Path) -> None:
     class Hostile(LocalMachine):
-        async def run(self, script: str, *words: str, **limits: object) -> object:  # type: ignore[override]
+        async def run(self, script: str, *words: str, seconds: float = 0.0, most: int = 0, secret: str = "") -> Ran:
             return Ran(0, f'{line}\nsn-2 running detached {{"api": "\\u001b[31m"}}\n'.encode(), "")
 
     found = await states(Hostile(), Layout(str(tmp_path)))
