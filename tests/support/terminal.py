@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 OWN_NETWORK: Final = ("unshare", "--net")
-READY: Final = r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :|Waiting for the office"
+READY: Final = (
+    r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :|Waiting for the office|SLM-UI : http"
+)
 """What nodes print once they work, and `swarm join` once it waits."""
 SECONDS: Final = 300.0
 

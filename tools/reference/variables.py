@@ -8,12 +8,16 @@ from reference.markdown import cell, code, prose, table
 from swarmlearning.client import environment
 from swarmlearning.node import settings
 from swarmlearning.node.variables import VARIABLES
+from swarmlearning.ui.settings import UiEnvironment
 
 ROLES: Final = {"sn": "SN", "sl": "SL", "swop": "SWOP", "swci": "SWCI", "ml": "training script"}
-SETTINGS: Final = tuple(
-    each
-    for each in vars(settings).values()
-    if isinstance(each, type) and issubclass(each, settings.Environment) and each is not settings.Environment
+SETTINGS: Final = (
+    *(
+        each
+        for each in vars(settings).values()
+        if isinstance(each, type) and issubclass(each, settings.Environment) and each is not settings.Environment
+    ),
+    UiEnvironment,
 )
 
 

@@ -32,8 +32,13 @@ class Records(Checkpoints):
         self.index = index
 
     def read(self, network_id: str) -> Chain | None:
-        """The chain to go on from, with records and index of its height; None where one of them is missing."""
-        self.recorder = Recorder()
+        """The chain to go on from, with records and index of its height; None where one of them is missing.
+
+        It is the one in memory where there is one: a link is made anew. Until the next block all stays as it was known.
+        """
+        known = self.recorder.chain
+        if known.height >= 0 and known.network_id == network_id and known.height not in known.voids:
+            return known
         chain = super().read(network_id) if network_id else None
         if chain is None:
             return None

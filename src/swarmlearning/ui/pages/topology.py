@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-WIDTH: Final = 1080
+WIDTH: Final = 1096
 """Of the whole drawing; a narrower screen scrolls in it."""
 GAP: Final = 14
 MARGIN: Final = 12
