@@ -209,4 +209,5 @@ def _sn(row: NodeRow, sns: Mapping[str, Mapping[str, Any]], founder: str) -> tup
         return "", None, marks
     height = "" if stated["height"] is None else f"#{stated['height']}"
     lag = f" −{stated['lag']}" if stated["lag"] else ""
-    return f"{displayed(str(stated['part']))} {height}{lag}", None, marks
+    part = "" if stated["part"] == "unknown" else displayed(str(stated["part"]))
+    return f"{part} {height}{lag}".strip(), None, marks

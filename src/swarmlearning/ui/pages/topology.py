@@ -62,11 +62,12 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """All of it; `bus` is the height of the line that joins SNs and groups."""
+    """All of it; `bus` is the height of the line that joins SNs and groups, `reach` where it ends."""
 
     width: int
     height: int
     bus: int
+    reach: int
     sns: tuple[Card, ...]
     groups: tuple[Group, ...]
 
@@ -85,7 +86,8 @@ def drawing(sns: Sequence[Site], swops: Sequence[Site], sls: Sequence[Site], sta
         groups.append(_moved(made, x, y))
         x, tallest = x + made.width + GAP, max(tallest, made.height)
     bottom = y + tallest if groups else bus
-    return Drawing(WIDTH, bottom + MARGIN, bus, tuple(row), tuple(groups))
+    reach = max([each.middle for each in groups] + [each.x + each.width // 2 for each in row], default=MARGIN)
+    return Drawing(WIDTH, bottom + MARGIN, bus, reach + GAP, tuple(row), tuple(groups))
 
 
 def _grouped(

@@ -1,0 +1,67 @@
+"""How the web interface starts, and what it says where it cannot."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from support.certs import make_workspace
+from support.processes import Processes
+from support.ui import start_ui
+
+
+def test_it_starts_on_a_bare_machine_and_leads_to_the_set_up(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        ui = start_ui(processes, tmp_path / "ui", None, "127.0.0.1:1", "--http")
+        with ui.admin() as person:
+            assert "This UI belongs to no network yet" in person.page("/").text
+            assert person.data("/overview.json")["configured"] is False
+            assert person.data("/ledger.json")["rows"] == []
+        assert stat.S_IMODE((tmp_path / "ui").stat().st_mode) == 0o700
+        ui.process.stop()
+        assert "Traceback" not in ui.process.output
+
+
+def test_it_starts_without_an_sn_that_answers_and_says_so(tmp_path: Path) -> None:
+    identities = make_workspace(tmp_path / "cert", ["UI-1"])
+    with Processes(tmp_path) as processes:
+        ui = start_ui(processes, tmp_path / "ui", identities["UI-1"])
+        with ui.admin() as person:
+            with person.stream("GET", "/events?topics=status") as news:
+                lines = news.iter_lines()
+                while person.data("/overview.json")["trouble"] is None:
+                    next(lines)
+            assert "SN 127.0.0.1:1 cannot be reached" in person.page("/").text
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "environment", "expected"),
+    [
+        ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD": ""}, "there is no user yet"),
+        ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD": "short"}, "at least 12 characters"),
+        ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD_FILE": "/nothing/there"}, "unset one of them"),
+        ({}, ("--http",), {"SLM_UI_IDLE_MINUTES": "0"}, "SLM_UI_IDLE_MINUTES"),
+        ({"host": "0.0.0.0"}, ("--http",), {}, "without TLS everybody on the way reads passwords"),
+        ({}, (), {}, "the UI has no certificate for browsers"),
+        ({"https-cert": "x"}, (), {}, "belong together"),
+        ({"https-cert": "x", "https-key": "y"}, (), {}, "cannot be used"),
+        ({"host": "192.0.2.77", "behind-proxy": "127.0.0.1"}, ("--http",), {}, "cannot listen on 192.0.2.77"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    tmp_path: Path, options: dict[str, str], flags: tuple[str, ...], environment: dict[str, str], expected: str
+) -> None:
+    with Processes(tmp_path) as processes:
+        ui = start_ui(processes, tmp_path / "ui", None, "127.0.0.1:1", *flags, environment=environment, **options)
+        assert ui.process.wait() == 1, ui.process.output
+        assert expected in ui.process.output
+        assert "Traceback" not in ui.process.output
+
+
+def test_a_folder_is_one_uis(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        first = start_ui(processes, tmp_path / "ui", None, "127.0.0.1:1", "--http")
+        assert first.address
+        second = start_ui(processes, tmp_path / "ui", None, "127.0.0.1:1", "--http")
+        assert second.process.wait() == 1
+        assert "another UI is running there" in second.process.output
