@@ -31,9 +31,9 @@ FLAGS: Final = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--hide-scrollbars", "--font-render-hinting=none"),
 )
-SECONDS: Final = 150.0
+SECONDS: Final = 300.0
 """For a whole story on a machine under heavy load; nothing comes near it otherwise."""
-EXPECTED_MS: Final = 30_000.0
+EXPECTED_MS: Final = 60_000.0
 """How long a story waits for what it expects on a page."""
 TAKEN_SERIOUSLY: Final = ("serious", "critical")
 

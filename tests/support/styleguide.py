@@ -41,6 +41,23 @@ def guide(charts: Mapping[str, Any] | None = None, language: str = "en") -> str:
     return template.render(charts=charts, texts=chart_texts(language), theme="")
 
 
+def chart_page(body: str) -> str:
+    """A page with nothing but a head like that of all pages, and this body."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Charts</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/swarm.css">'
+        f'<script type="application/json" id="texts">{json.dumps(chart_texts())}</script>'
+        f'<script type="module" src="/static/swarm.js"></script></head><body><main>{body}</main></body></html>'
+    )
+
+
+def chart(name: str, data: Mapping[str, Any]) -> str:
+    """A chart's element, with these data in it."""
+    inside = json.dumps(data).replace("<", "\\u003c")
+    return f'<{name} label="Made up"><script type="application/json">{inside}</script></{name}>'
+
+
 def serve(page: "Page", html: str, answers: Mapping[str, str] | None = None) -> None:
     """Called by a story: this page is at `ADDRESS`, with the static files of the UI; `answers`: more, by path."""
 

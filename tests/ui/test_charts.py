@@ -2,28 +2,20 @@
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from support.browser import LAPTOP, PHONE, Chromium, barriers, overflows
-from support.styleguide import ADDRESS, UI, chart_texts, curves, guide, participation, serve
+from support.styleguide import ADDRESS, UI, chart, chart_page, chart_texts, curves, guide, participation, serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Charts</title>
-<link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/swarm.css">
-<script type="application/json" id="texts">{texts}</script>
-<script type="module" src="/static/swarm.js"></script></head><body><main><h1>Charts</h1>{body}</main></body></html>"""
 FRAME_MS = 50.0
 
 
 def shown(page: "Page", body: str, answers: dict[str, str] | None = None) -> None:
-    serve(page, PAGE.format(texts=json.dumps(chart_texts()), body=body), answers)
+    serve(page, chart_page(body), answers)
     page.goto(ADDRESS)
-
-
-def inline(name: str, data: dict[str, Any], attributes: str = "") -> str:
-    return f'<{name} label="Made up" {attributes}><script type="application/json">{json.dumps(data)}</script></{name}>'
 
 
 def said(canvas: "Locator") -> str:
@@ -56,7 +48,7 @@ def test_keys_move_along_curves_and_buttons_choose_measure_axis_and_lines(chromi
     }
 
     def story(page: "Page") -> None:
-        shown(page, inline("swarm-lines", data))
+        shown(page, chart("swarm-lines", data))
         canvas = page.get_by_role("slider", name="Made up")
         page.get_by_role("button", name="<b>SL-1</b>").wait_for()  # a name is text, whatever is in it
         page.keyboard.press("Tab")
@@ -83,7 +75,7 @@ def test_keys_move_from_cell_to_cell_of_a_matrix(chromium: Chromium) -> None:
     data = {"first": 7, "sites": ["SL-1", "SL-2"], "cells": ["Lctx", " awe"]}
 
     def story(page: "Page") -> list[str]:
-        shown(page, inline("swarm-matrix", data))
+        shown(page, chart("swarm-matrix", data))
         canvas = page.get_by_role("slider", name="Made up: 2 sites, 4 rounds")
         canvas.wait_for()
         for _ in range(4):  # three buttons come before it
@@ -120,7 +112,7 @@ def test_a_frame_of_64_sites_and_1000_rounds_is_drawn_in_time(chromium: Chromium
     }"""
 
     def story(page: "Page") -> list[float]:
-        shown(page, inline("swarm-matrix", participation(64, 1000)))
+        shown(page, chart("swarm-matrix", participation(64, 1000)))
         page.get_by_text("64 sites, 1000 rounds").wait_for()
         return [page.evaluate(measure, zoom) for zoom in (None, 0, 2, 3)]
 
