@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint pure coverage-client security fuzz e2e-operate e2e-logs gallery simulate soak soak-sns \
-	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers
+	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers bench-ui
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -45,6 +45,7 @@ help:
 	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
 	@echo "make bench-relay  time of a model through an SN's relay beside directly: RELAY_MB=100 (JSON=1)"
 	@echo "make bench-operate  from an operator's assignment to the first round, and the SWOP's memory: PAIRS=4 (JSON=1)"
+	@echo "make bench-ui     first paint, delay of updates, size, memory and frames of SLM-UI in Chromium (JSON=1)"
 	@echo "make bench-scale  rounds of many SLs on one SN, and its memory: SLS=64 ROUNDS=200 (JSON=1)"
 
 install: $(STAMP)
@@ -249,6 +250,9 @@ bench-relay: $(STAMP)
 PAIRS ?= 4
 bench-operate: $(STAMP)
 	@$(RUN)/python bench/operate.py --pairs $(PAIRS) $(if $(JSON),--json)
+
+bench-ui: $(STAMP) tools
+	@PYTHONPATH=tests $(RUN)/python bench/ui.py $(if $(JSON),--json)
 
 NODES ?= 2,4,8,16,32
 PARAMS ?= 1,25,100

@@ -10,18 +10,22 @@ function enable(part) {
   for (const button of part.querySelectorAll("[data-copy][hidden]")) button.removeAttribute("hidden");
 }
 
+/** @type {WeakSet<Element>} labels that say at present that a command is copied */
+const told = new WeakSet();
+
 /** @param {HTMLElement} button */
 async function copy(button) {
   const line = button.parentElement?.querySelector("code")?.textContent ?? "";
   const label = button.querySelector("span");
   await navigator.clipboard.writeText(line);
-  if (!label || label.dataset.before) return;
-  label.dataset.before = label.textContent ?? "";
+  if (!label || told.has(label)) return;
+  const before = label.textContent;
+  told.add(label);
   label.textContent = button.dataset.copied ?? "✓";
   button.setAttribute("aria-live", "polite");
   setTimeout(() => {
-    label.textContent = label.dataset.before ?? "";
-    delete label.dataset.before;
+    label.textContent = before;
+    told.delete(label);
   }, 2000);
 }
 

@@ -19,6 +19,7 @@ let tries = 0;
 let changed;
 let fetching = false;
 let fetched = 0;
+let over = false; // the session has ended: nothing more can be fetched
 /** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
 const timers = {};
 
@@ -39,32 +40,48 @@ function topicsOf(element) {
  */
 function later(name, ms, act) {
   clearTimeout(timers[name]);
-  timers[name] = setTimeout(act, ms);
+  timers[name] = setTimeout(() => {
+    timers[name] = undefined;
+    act();
+  }, ms);
+}
+
+/** Says so if there is no connection for a while. */
+function mayBeLost() {
+  if (!timers.note) later("note", NOTE_AFTER_MS, () => note(say("live-lost")));
+}
+
+/** Whoever is here has to sign in again. */
+function end() {
+  over = true;
+  source?.close();
+  source = undefined;
+  for (const timer of Object.values(timers)) clearTimeout(timer);
+  note(say("live-ended"), location.href);
 }
 
 function listen() {
   source?.close();
   source = undefined;
   const topics = [...new Set(living().flatMap(topicsOf))].sort();
-  if (!topics.length || document.visibilityState === "hidden") return;
-  later("note", NOTE_AFTER_MS, () => note(say("live-lost")));
+  if (!topics.length || over || document.visibilityState === "hidden") return;
+  mayBeLost();
   source = new EventSource(`/events?topics=${encodeURIComponent(topics.join(","))}`);
   source.addEventListener("open", () => {
     clearTimeout(timers.note);
+    timers.note = undefined;
     note("");
     if (tries) refresh(topics);
     tries = 0;
   });
   source.addEventListener("changed", (event) => refresh(JSON.parse(event.data)));
-  source.addEventListener("ended", () => {
-    source?.close(); // the session: whoever is here has to sign in again
-    note(say("live-ended"), location.href);
-  });
+  source.addEventListener("ended", end);
   source.addEventListener("error", () => {
     source?.close();
     source = undefined;
     tries += 1;
-    if (!timers.noted) later("note", NOTE_AFTER_MS, () => note(say("live-lost")));
+    mayBeLost();
+    if (tries === 3) refresh(topics); // where the session has ended, this finds the page to sign in
     const pause = Math.min(MOST_MS, 500 * 2 ** Math.min(tries, 8));
     later("again", pause * (0.75 + Math.random() / 2), listen);
   });
@@ -79,7 +96,7 @@ function refresh(topics) {
 
 async function update() {
   const topics = changed;
-  if (!topics || fetching) return;
+  if (!topics || fetching || over) return;
   [fetching, fetched, changed] = [true, performance.now(), undefined];
   try {
     await fetchParts(living().filter((each) => topicsOf(each).some((topic) => topics.has(topic))));
@@ -103,8 +120,7 @@ async function fetchParts(elements) {
 /** @param {HTMLElement[]} parts of the page */
 async function fetchPage(parts) {
   const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Live": "1" } });
-  if (answer.redirected && new URL(answer.url).pathname !== location.pathname)
-    return note(say("live-ended"), location.href);
+  if (answer.redirected && new URL(answer.url).pathname !== location.pathname) return end();
   if (!answer.ok) throw new Error(`${answer.status}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts) {

@@ -1,0 +1,37 @@
+"""The benchmark of SLM-UI runs and prints what it promises; its figures are not judged here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from support.benchmarks import BENCH, LIMIT_SECONDS
+from support.tools import needs
+
+TESTS = Path(__file__).parents[1]
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    first_paint_ms: float
+    first_paint_warm_ms: float
+    floor_paint_ms: float
+    update_delay_ms: float
+    page_kb: float
+    server_rss_mb: float
+    frame_ms_64x1000: float
+    floor_frame_ms: float
+
+
+@needs("chromium")
+def test_bench_ui_prints_a_json_line() -> None:
+    command = [sys.executable, BENCH / "ui.py", "--repeats", "1", "--json"]
+    variables = os.environ | {"PYTHONPATH": str(TESTS)}  # the browser is that of the tests
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT_SECONDS, env=variables)
+    assert done.returncode == 0, done.stderr
+    line = msgspec.json.decode(done.stdout, type=Line)
+    assert line.first_paint_ms > 0
+    assert line.update_delay_ms > 0
+    assert 1 < line.page_kb < 200
+    assert line.server_rss_mb > 1
