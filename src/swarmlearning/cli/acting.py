@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from swarmlearning.cli.connection import VERIFIED, Connection
+from swarmlearning.ledger.access import peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.world import World
 from swarmlearning.node.errors import NodeError
@@ -14,12 +15,18 @@ from swarmlearning.operator.session import acting
 from swarmlearning.views.names import escaped
 from swarmlearning.views.proposals import proposal_of
 from swarmlearning.views.render import proposal_text
+from swarmlearning.views.report import Recorder
 
 logger = logging.getLogger("swarm.operator")
 
 
 def verified(connection: Connection) -> Chain:
     """The ledger as it stands, verified here. Raises `UserError`."""
+    return recorded(connection).chain
+
+
+def recorded(connection: Connection) -> Recorder:
+    """The records of the ledger as it stands, verified here. Raises `UserError`."""
     address, kept = connection.address, connection.directory / VERIFIED
     recorder, problem = asyncio.run(
         read_remote(address, connection.credentials.identity(), kept, connection.network_id)
@@ -28,7 +35,12 @@ def verified(connection: Connection) -> Chain:
         raise NodeError(f"the ledger of the SN at {address} cannot be used: {problem}; name another SN")
     if recorder.void:
         logger.error("%s", recorder.void)
-    return recorder.chain
+    return recorder
+
+
+def own_organisation(connection: Connection, chain: Chain) -> str:
+    """The organisation whose operator this is; empty where the ledger does not know its certificate yet."""
+    return peer(chain.world, connection.credentials.identity().certificate, chain.time_ms).organisation
 
 
 def perform(connection: Connection, compose: Callable[[World], Act]) -> None:

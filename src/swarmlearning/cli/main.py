@@ -38,6 +38,7 @@ COMMANDS = {
     "policy": "governance:policy_app",
     "proposal": "governance:proposal_app",
     "node": "operate:node_app",
+    "experiment": "experiments:app",
     "task": "tasks:task_app",
     "taskrunner": "tasks:taskrunner_app",
     "logs": "logs:app",

@@ -1,8 +1,6 @@
 """`swarm report`: how a training went, from an SN's ledger on disk or over the network, verified here."""
 
 import asyncio
-import csv
-import io
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +22,9 @@ from swarmlearning.supervise.processes import RunError
 from swarmlearning.views.names import displayed, escaped
 from swarmlearning.views.render import clock, mean_text, report_text
 from swarmlearning.views.report import TrainingReport
+from swarmlearning.views.tables import table
 
 COLUMNS = ["contract", "run", "round", "time", "site", "part", "loss", "metric", "epochs", "total_epochs"]
-FORMULA = ("=", "+", "-", "@")
-"""Beginnings of what a spreadsheet takes for a formula."""
 
 
 @command("swarm report")
@@ -106,19 +103,11 @@ def show(console: Console, found: TrainingReport) -> None:
 def table_of(found: TrainingReport) -> str:
     """CSV with a line for each site and round: its part in it, and what it reported after it had loaded the result."""
     performances = {(one.round, one.site): one for one in found.performances}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = list[list[object]]()
     for each in found.rounds:
         for site in found.holds:
-            head = [_cell(found.contract), found.run, each.number, clock(each.time_ms), _cell(site)]
+            head = [displayed(found.contract), found.run, each.number, clock(each.time_ms), site]
             one = performances.get((each.number, site))
             reported = [one.loss, one.metric, one.epochs, one.total_epochs] if one else [None] * 4
-            writer.writerow([*head, each.part(site), *reported])
-    return text.getvalue()
-
-
-def _cell(name: str) -> str:
-    """A name of another organisation's, which must not become a formula."""
-    shown = displayed(name)
-    return f"'{shown}" if shown.startswith(FORMULA) else shown
+            rows.append([*head, each.part(site), *reported])
+    return table(COLUMNS, rows)

@@ -22,8 +22,9 @@ class BrokenChainError(UserError):
 class RoundRecord(msgspec.Struct, frozen=True):
     """A published round: UIDs of its leader and of every member by the part it took.
 
-    `repeated` are contributors whose model was not trained for this round. `lost`: not there, or without its ML
-    process, when the round closed. `absent`: there, but not in. `time_ms`: of the block with the result.
+    `repeated` are contributors whose model was not trained for this round, `withheld` members whose privacy lock gave
+    none. `lost`: not there, or without its ML process, when the round closed. `absent`: there, but not in. `time_ms`:
+    of the block with the result.
     """
 
     contract: str
@@ -40,6 +41,7 @@ class RoundRecord(msgspec.Struct, frozen=True):
     absent: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
     time_ms: int
+    withheld: tuple[str, ...] = ()
 
 
 class Replay:
@@ -106,4 +108,5 @@ def _record(chain: Chain, contract: str, body: Publish, time_ms: int) -> RoundRe
         absent=tuple(member.uid for member in others if member.present),
         excluded=body.receipt.exclusions,
         time_ms=time_ms,
+        withheld=tuple(uid for uid, entry in sorted(closed.submissions.items()) if entry.kind == "withheld"),
     )

@@ -58,8 +58,9 @@ def best_round(means: Collection[RoundMean], sites: int, measure: Measure | None
 def _mean(number: int, reports: Collection[Reported]) -> RoundMean:
     losses = [each.loss for each in reports if each.loss is not None]
     metrics = [each.metric for each in reports if each.metric is not None]
-    return RoundMean(number, _average(losses), _average(metrics), len(reports))
+    return RoundMean(number, average(losses), average(metrics), len(reports))
 
 
-def _average(values: Collection[float]) -> float | None:
+def average(values: Collection[float]) -> float | None:
+    """The mean; None of nothing."""
     return sum(values) / len(values) if values else None

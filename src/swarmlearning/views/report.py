@@ -1,17 +1,33 @@
 """Facts about whole trainings, collected from a verified chain block by block: rounds, participation, curves."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, Self, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.bodies import ReportPerformance
+from swarmlearning.ledger.bodies import OpenSession, ReportPerformance, Reset, Submit
 from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts.training.state import Training, empty
-from swarmlearning.ledger.history import RoundRecord, rounds
+from swarmlearning.ledger.history import rounds
 from swarmlearning.views.curves import Reported, RoundMean, best_round, round_means
 from swarmlearning.views.growth import Growth
 from swarmlearning.views.nodes import sl_names
+from swarmlearning.views.records import (
+    ABSENT,
+    CONTRIBUTED,
+    COUNTS,
+    EXCLUDED,
+    LATE,
+    LOST,
+    PART,
+    REPEATED,
+    REPORTED,
+    Head,
+    RunRecord,
+    SavedRun,
+    task_of,
+)
 from swarmlearning.views.timeline import Key, Moments, Timeline
 from swarmlearning.views.training import main_contract
 
@@ -84,13 +100,11 @@ class TrainingReport(msgspec.Struct, frozen=True):
 
 
 class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The records of a recorder up to the block with the hash `head`; reports with contract, run and sender."""
+    """The records of a recorder up to the block with the hash `head`."""
 
     head: str
     void: str
-    states: list[Training]
-    rounds: list[RoundRecord]
-    reports: list[tuple[str, int, str, ReportPerformance]]
+    runs: list[SavedRun]
     moments: list[tuple[Key, Moments]]
     growth: Growth = Growth()
 
@@ -98,8 +112,8 @@ class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Recorder:
     """Collects what a chain records about trainings, and its `growth`; `chain` is the one after the last block.
 
-    `void` names the first block that is void and the reason, empty without one. Memory grows with rounds, not with
-    blocks.
+    `void` names the first block that is void and the reason, empty without one; `runs` are the records of all runs by
+    contract and number, oldest first. Memory grows with rounds, not with blocks.
     """
 
     def __init__(self) -> None:
@@ -107,9 +121,7 @@ class Recorder:
         self.void = ""
         self.growth = Growth()
         self.timeline = Timeline()
-        self._states: dict[tuple[str, int], Training] = {}
-        self._rounds: dict[tuple[str, int], dict[int, RoundRecord]] = {}
-        self._reports: dict[tuple[str, int], dict[tuple[int, str], ReportPerformance]] = {}
+        self.runs: dict[tuple[str, int], RunRecord] = {}
 
     def add(self, step: Step) -> None:
         """Adds the next verified block."""
@@ -124,16 +136,23 @@ class Recorder:
             state = step.chain.world.get(f"training/{signed.content.contract}", Training)
             if state is None:
                 continue
-            key, body = (state.name, state.run), signed.content.body
-            self._states[key] = state
-            if isinstance(body, ReportPerformance):
-                found = self._reports.setdefault(key, {})
-                earlier = found.get((body.round, signed.content.sender))
-                if earlier is None or body.loss is not None or body.metric is not None:
-                    found[body.round, signed.content.sender] = body
+            run, now_ms = self._run(state.name, state.run), step.block.header.time_ms
+            run.advance(state, now_ms)
+            match signed.content.body:
+                case ReportPerformance() as report:
+                    run.report(sys.intern(signed.content.sender), report)
+                case OpenSession() | Submit() if run.task is None:
+                    run.task = task_of(step.chain.world, state, signed.content.sender)
+                case Reset() if (state.name, state.run - 1) in self.runs:
+                    self._run(state.name, state.run - 1).end(now_ms)
         for record in rounds([step]):
-            # A round that was voided and merged again comes twice: the later one stands.
-            self._rounds.setdefault((record.contract, record.run), {})[record.number] = record
+            self._run(record.contract, record.run).close(record)
+
+    def _run(self, name: str, number: int) -> RunRecord:
+        found = self.runs.get((name, number))
+        if found is None:
+            found = self.runs[name, number] = RunRecord(name, number)
+        return found
 
     def saved(self) -> bytes:
         """Returns what was collected until now, as bytes for `resumed`."""
@@ -141,9 +160,7 @@ class Recorder:
             _Saved(
                 head=self.chain.hash,
                 void=self.void,
-                states=list(self._states.values()),
-                rounds=[record for found in self._rounds.values() for record in found.values()],
-                reports=[(*key, uid, body) for key, found in self._reports.items() for (_, uid), body in found.items()],
+                runs=[run.saved() for run in self.runs.values()],
                 moments=list(self.timeline.rounds.items()),
                 growth=self.growth,
             )
@@ -161,38 +178,34 @@ class Recorder:
         made = cls()
         made.chain, made.void, made.growth = chain, saved.void, saved.growth
         made.timeline.resume(chain.world, dict(saved.moments))
-        made._states = {(state.name, state.run): state for state in saved.states}
-        for record in saved.rounds:
-            made._rounds.setdefault((record.contract, record.run), {})[record.number] = record
-        for contract, run, uid, body in saved.reports:
-            made._reports.setdefault((contract, run), {})[body.round, uid] = body
+        for each in map(RunRecord.resumed, saved.runs):
+            made.runs[each.state.name, each.state.run] = each
         return made
 
     @property
     def trainings(self) -> list[tuple[str, int]]:
         """Contract and run of every training with a session on the chain, oldest first."""
-        return [key for key, state in self._states.items() if state.members]
+        return [key for key, run in self.runs.items() if run.state.members]
 
     def report(self, contract: str = "", run: int | None = None, problem: str = "") -> TrainingReport:
         """The report of one training: by default of the contract with the most rounds, and of its latest run."""
         name = contract or main_contract(self.chain.world)
         latest = self.chain.world.get(f"training/{name}", Training) or empty(name)
         number = latest.run if run is None else run
-        state = latest if number == latest.run else self._states.get((name, number), empty(name, number))
+        record = self.runs.get((name, number)) or RunRecord(name, number)
+        state = latest if number == latest.run else record.state
         members = {uid: shown for uid, shown in sl_names(self.chain.world).items() if uid in state.members}
-        key = (name, state.run)
-        standing = [one for number, one in sorted(self._rounds.get(key, {}).items()) if number < state.rounds]
         holders = state.result.holders if state.result else ()
         model = state.result.digest if state.result else ""
-        performances = [
-            Performance(number, members[uid], body.loss, body.metric, body.epochs, body.total_epochs)
-            for (number, uid), body in sorted(self._reports.get(key, {}).items(), key=lambda entry: entry[0])
-            if uid in members and number < state.rounds
-        ]
+        performances = list(performances_of(record, members, state.rounds))
         return TrainingReport(
             problem=problem or self.void,
             over=state.over,
-            rounds=[_round(record, members) for record in standing],
+            rounds=[
+                _round(record, number, head, members)
+                for number, head in enumerate(record.heads[: state.rounds])
+                if head is not None
+            ],
             model=model,
             holds={shown: model if uid in holders else None for uid, shown in members.items()},
             contract=name,
@@ -209,19 +222,36 @@ def best_of(performances: Iterable[Performance]) -> RoundMean | None:
     return best_round(round_means(reports), len(measured))
 
 
-def _round(record: RoundRecord, names: dict[str, str]) -> RoundReport:
-    def named(uids: tuple[str, ...]) -> list[str]:
-        return [name for uid, name in names.items() if uid in uids]
+def performances_of(record: RunRecord, names: Mapping[str, str], count: int) -> Iterator[Performance]:
+    """What the sites of these names have reported of the first `count` rounds, by round and UID."""
+    columns = [(names[uid], record.columns[uid]) for uid in sorted(names.keys() & record.columns.keys())]
+    for number in range(count):
+        for name, column in columns:
+            if column.part(number) & REPORTED:
+                epochs, total = (column.counts[each][number] for each in COUNTS)
+                loss, metric = (column.measure(each, number) for each in ("loss", "metric"))
+                yield Performance(number, name, loss, metric, epochs, total)
+
+
+def _round(record: RunRecord, number: int, head: Head, names: dict[str, str]) -> RoundReport:
+    cells = {uid: record.columns[uid].part(number) for uid in names if uid in record.columns}
+
+    def named(code: int) -> list[str]:
+        return [names[uid] for uid, cell in cells.items() if cell & PART == code]
+
+    def influence(uid: str) -> Influence:
+        column = record.columns[uid]
+        return Influence(column.measure("distance", number), column.measure("cosine", number))
 
     return RoundReport(
-        number=record.number,
-        leader=names[record.leader],
-        contributors=named(record.contributed),
-        late=named(record.late),
-        lost=named(record.lost),
-        absent=named(record.absent),
-        excluded={names[part.uid]: part.why for part in record.excluded},
-        influence={names[part.uid]: Influence(part.distance, part.cosine) for part in record.contributions},
-        time_ms=record.time_ms,
-        repeated=named(record.repeated),
+        number=number,
+        leader=names[head.leader],
+        contributors=named(CONTRIBUTED),
+        late=named(LATE),
+        lost=named(LOST),
+        absent=named(ABSENT),
+        excluded={names[uid]: record.excluded[number][uid] for uid, cell in cells.items() if cell & PART == EXCLUDED},
+        influence={names[uid]: influence(uid) for uid, cell in cells.items() if cell & PART == CONTRIBUTED},
+        time_ms=head.time_ms,
+        repeated=[names[uid] for uid, cell in cells.items() if cell & REPEATED],
     )

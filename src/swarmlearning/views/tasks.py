@@ -7,6 +7,7 @@ from swarmlearning.ledger.contracts.tasks import Task, tasks
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.views.names import LONGEST_PERSON, displayed, fetch_addresses, node_names
+from swarmlearning.views.records import started
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.taskrunners import PeerView, RunnerStatus, peer_views, runner_status
 from swarmlearning.views.training import waiting_in
@@ -84,14 +85,14 @@ def joined_trainings(world: World, runner: Taskrunner) -> list[JoinedTraining]:
     assignment = runner.assignment
     if assignment is None:
         return []
-    started = {(pair.uid, peer.organisation) for peer in runner.peers for pair in peer.reports}
+    begun = started(runner)
     own = (runner.name, assignment.serial)
     return [
         JoinedTraining(displayed(state.name), state.run, state.rounds, _text(world, state))
         for state in world.area("training/", Training)
         if any(
             member.origin is not None
-            and (uid, member.organisation) in started
+            and (uid, member.organisation) in begun
             and (member.origin.taskrunner, member.origin.serial) == own
             for uid, member in state.members.items()
         )

@@ -3,6 +3,7 @@
 Block times are what SNs have sealed; they never go back, and none of them is any node's own measurement.
 """
 
+import sys
 from typing import TypeAlias
 
 import msgspec
@@ -59,7 +60,7 @@ class Timeline:
         if moments is None or moments.closed_ms is not None:
             moments = self.rounds[key] = Moments(current.opened_ms, {}, [])
         for uid in current.submissions:
-            moments.models.setdefault(uid, now)
+            moments.models.setdefault(sys.intern(uid), now)
         for uid in moments.models.keys() - current.submissions.keys():
             del moments.models[uid]
         if not moments.leaders or moments.leaders[-1][1] != current.leader:
