@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from reference import PAGES, codes, files, phases, runners, variables
+from reference import PAGES, codes, files, metrics, phases, runners, variables
 from reference.commands import every_command, options_of
 from reference.markdown import prose, table
 from support.pages import DOCS
@@ -63,6 +63,14 @@ def test_every_code_has_its_line(written: dict[str, str]) -> None:
     assert len(codes.alert_codes()) > 8
     assert "meanings" not in written["codes"]
     assert set(get_args(Outcome)) - {"ok"} >= {"refused", "stalled"}
+
+
+def test_every_metric_has_its_line(written: dict[str, str]) -> None:
+    lines = dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", written["metrics"], re.MULTILINE))
+    assert lines.keys() == metrics.names()
+    assert {"swarm_node_info", "swarm_sn_lag_blocks", "swarm_sent_bytes_total", "process_open_fds"} <= lines.keys()
+    assert lines["swarm_script_batches"] == "Batches that the script has trained."
+    assert "| `swarm_" not in (DOCS / "metrics.md").read_text()
 
 
 def test_every_alert_is_explained() -> None:

@@ -70,7 +70,7 @@ class Stuck(Collector):
 
     def collect(self) -> list[Metric]:
         self._wait()
-        return [gauges("test", "A test.", ["site"], [((f"site-{number}",), 1) for number in range(100)])]
+        return [gauges({"test": "A test."}, "test", ["site"], [((f"site-{number}",), 1) for number in range(100)])]
 
 
 async def request(address: str, head: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from reference import apis, changes, codes, commands, contracts, files, phases, variables
+from reference import apis, changes, codes, commands, contracts, files, metrics, phases, variables
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli": commands.page,
@@ -16,6 +16,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "apis": apis.page,
     "yaml": files.page,
     "codes": codes.page,
+    "metrics": metrics.page,
     "transactions": contracts.page,
     "phases": phases.page,
     "changes": changes.page,

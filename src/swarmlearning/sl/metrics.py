@@ -1,7 +1,4 @@
-"""What an SL measures of its part in rounds: counted with each record of its diary, and read off the ledger.
-
-See docs/metrics.md for all metrics by name.
-"""
+"""What an SL measures of its part in rounds: counted with each record of its diary, and read off the ledger."""
 
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training, state_of
-from swarmlearning.node.metrics import MOST_LABELLED, gauge, gauges
+from swarmlearning.node.metrics import MOST_LABELLED, TRAININGS, gauge, gauges
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.times import PHASES, RoundTimes
@@ -21,6 +18,23 @@ from swarmlearning.views.training import participation, waiting
 
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 3 * 3600, 12 * 3600)
 OTHERS: Final = "other"
+SL: Final = {
+    "round_seconds": "Histogram: from a round's opening to its end, as seen here.",
+    "phase_seconds": "Histogram: work of a `phase` in a round: `training`, `hand-over`, `transfer`, `merge`, `ledger`.",
+    "received_bytes_total": "Bytes of models fetched, by the `site` that they came from.",
+    "transfer_seconds_total": "Seconds of these transfers, by `site`.",
+    "transfer_failures_total": "Transfers that came to nothing, by `site`.",
+    "sent_bytes_total": "Bytes of models that others have fetched here.",
+    "merged_bytes_total": "Bytes of models merged here.",
+    "site_rounds_contributed": "Rounds in which the model of each `site` was merged, by the ledger.",
+    "site_rounds_late": "Rounds for which the model of each `site` was too late.",
+    "site_rounds_repeated": "Rounds in which the model of each `site` was merged without being trained for the round.",
+    "script_connected": "1 while a training script is connected.",
+    "script_batches": "Batches that the script has trained.",
+    "script_batches_per_second": "Its speed without syncs.",
+    "script_idle_seconds": "Since the last batch was seen, while it trains.",
+}
+"""Of an SL, beside those of every node and of its training."""
 
 
 class SlMetrics(Collector):
@@ -39,16 +53,11 @@ class SlMetrics(Collector):
         self._received: dict[str, int] = {}
         self._seconds: dict[str, float] = {}
         self._failed: dict[str, int] = {}
-        self._rounds = Histogram(
-            "swarm_round_seconds",
-            "From a round's opening to its end, as seen here.",
-            buckets=SECONDS,
-            registry=registry,
-        )
+        self._rounds = Histogram("swarm_round_seconds", SL["round_seconds"], buckets=SECONDS, registry=registry)
         self._phases = Histogram(
-            "swarm_phase_seconds", "Work of one kind in a round.", ["phase"], buckets=SECONDS, registry=registry
+            "swarm_phase_seconds", SL["phase_seconds"], ["phase"], buckets=SECONDS, registry=registry
         )
-        self._merged = Counter("swarm_merged_bytes", "Bytes of models merged here.", registry=registry)
+        self._merged = Counter("swarm_merged_bytes_total", SL["merged_bytes_total"], registry=registry)
         registry.register(self)
         watch.on_closed.append(self.closed)
 
@@ -80,64 +89,56 @@ class SlMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`; called in a thread."""
         names = node_names(self._chain().world)
-        links: tuple[tuple[str, str, Mapping[str, float]], ...] = (
-            ("received_bytes", "Bytes of models fetched, by the site they came from.", self._received),
-            ("transfer_seconds", "Seconds of these transfers.", self._seconds),
-            ("transfer_failures", "Transfers that came to nothing.", self._failed),
+        links: tuple[tuple[str, Mapping[str, float]], ...] = (
+            ("received_bytes_total", self._received),
+            ("transfer_seconds_total", self._seconds),
+            ("transfer_failures_total", self._failed),
         )
-        for name, text, counts in links:
-            family = CounterMetricFamily(f"swarm_{name}", text, labels=["site"])
+        for name, counts in links:
+            family = CounterMetricFamily(f"swarm_{name}", SL[name], labels=["site"])
             for uid, count in sorted(dict(counts).items()):
                 family.add_metric([name_of(names, uid)], count)
             yield family
-        yield CounterMetricFamily(
-            "swarm_sent_bytes", "Bytes of models that others have fetched here.", value=self._watch.sent
-        )
+        yield CounterMetricFamily("swarm_sent_bytes_total", SL["sent_bytes_total"], value=self._watch.sent)
         yield from self._of_script()
         if contract := self._contract():
             yield from self._of_training(state_of(self._chain().world, contract))
 
     def _of_script(self) -> Iterator[Metric]:
         script = self._watch.script()
-        yield from gauge("script_connected", "1 while a training script is connected.", int(script is not None))
+        yield from gauge(SL, "script_connected", int(script is not None))
         if script is not None:
-            yield from gauge("script_batches", "Batches that the script has trained.", script.steps)
-            text = "Seconds since the last batch was seen, while it trains."
-            yield from gauge("script_idle_seconds", text, script.idle_ms / 1000)
-            text = "Its speed without syncs."
-            yield from gauge("script_batches_per_second", text, script.batches_per_second)
+            yield from gauge(SL, "script_batches", script.steps)
+            yield from gauge(SL, "script_idle_seconds", script.idle_ms / 1000)
+            yield from gauge(SL, "script_batches_per_second", script.batches_per_second)
 
     def _of_training(self, state: Training) -> Iterator[Metric]:
         facts, labels = waiting(state), {"contract": displayed(state.name)}
         yield from training_gauges(state, labels)
         causes = Counts(each.reason for each in facts.awaited)
         yield gauges(
+            TRAININGS,
             "waiting_sites",
-            "Members whose model is not in, by reason.",
             [*labels, "cause"],
             [((*labels.values(), cause), count) for cause, count in sorted(causes.items())],
         )
         names, taken = node_names(self._chain().world), participation(state)
         for part in ("contributed", "late", "repeated"):
             yield gauges(
+                SL,
                 f"site_rounds_{part}",
-                f"Rounds in which each site's model was {PARTS[part]}.",
                 ["site"],
                 [((name_of(names, one.uid),), getattr(one, part)) for one in taken.members],
             )
 
 
-PARTS: Final = {"contributed": "merged", "late": "too late", "repeated": "merged without being trained for the round"}
-
-
 def training_gauges(state: Training, labels: dict[str, str]) -> Iterator[Metric]:
     """How far a training is, and whether it is over."""
     facts = waiting(state)
-    yield from gauge("training_rounds", "Closed rounds of this run.", state.rounds, **labels)
-    yield from gauge("training_over", "1 once the training is over.", int(state.over), **labels)
-    yield from gauge("training_members", "Members with a session.", len(state.members), **labels)
-    yield from gauge("training_min_peers", "Models that a round needs.", facts.need, **labels)
-    yield from gauge("training_models", "Models that are in, or sessions before round 0.", facts.have, **labels)
+    yield from gauge(TRAININGS, "training_rounds", state.rounds, **labels)
+    yield from gauge(TRAININGS, "training_over", int(state.over), **labels)
+    yield from gauge(TRAININGS, "training_members", len(state.members), **labels)
+    yield from gauge(TRAININGS, "training_min_peers", facts.need, **labels)
+    yield from gauge(TRAININGS, "training_models", facts.have, **labels)
     if facts.since_ms is not None:
-        text = "When the round in progress opened (Unix time)."
-        yield from gauge("round_opened_timestamp_seconds", text, facts.since_ms / 1000, **labels)
+        yield from gauge(TRAININGS, "round_opened_timestamp_seconds", facts.since_ms / 1000, **labels)

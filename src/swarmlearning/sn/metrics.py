@@ -1,15 +1,24 @@
-"""What an SN measures of the network: from the same status that `swarm status` shows. See docs/metrics.md."""
+"""What an SN measures of the network: from the same status that `swarm status` shows."""
 
 from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from swarmlearning.node.metrics import gauge, gauges
+from swarmlearning.node.metrics import TRAININGS, gauge, gauges
 from swarmlearning.sn.status import Status, TrainingStatus
 from swarmlearning.views.names import displayed
+
+SN: Final = {
+    "ordering_majority": "1 while blocks can be ordered; missing where this SN has no vote and does not know.",
+    "nodes": "Registered nodes, by `type` and `state`.",
+    "alerts": "Alerts of `swarm status`, by `code` and `severity`.",
+    "sn_lag_blocks": "Blocks that each `sn` is behind.",
+}
+"""Of an SN, beside those of every node and of trainings."""
 
 
 class SnMetrics(Collector):
@@ -33,14 +42,14 @@ class SnMetrics(Collector):
         if (found := self._latest) is None:
             return
         if found.majority is not None:
-            yield from gauge("ordering_majority", "1 while blocks can be ordered.", int(found.majority))
+            yield from gauge(SN, "ordering_majority", int(found.majority))
         nodes = Counts((each.type, each.state) for each in found.nodes)
-        yield gauges("nodes", "Registered nodes.", ["type", "state"], [(key, count) for key, count in nodes.items()])
+        yield gauges(SN, "nodes", ["type", "state"], [(key, count) for key, count in nodes.items()])
         alerts = Counts((each.code, each.severity) for each in found.alerts)
-        yield gauges("alerts", "Alerts of swarm status.", ["code", "severity"], list(alerts.items()))
+        yield gauges(SN, "alerts", ["code", "severity"], list(alerts.items()))
         yield gauges(
+            SN,
             "sn_lag_blocks",
-            "Blocks that an SN is behind.",
             ["sn"],
             [((displayed(each.name),), each.lag) for each in found.sns if each.lag is not None],
         )
@@ -48,20 +57,18 @@ class SnMetrics(Collector):
 
     def _trainings(self, trainings: list[TrainingStatus]) -> Iterator[Metric]:
         named = [(displayed(each.name), each) for each in trainings]
-        facts: dict[str, tuple[str, Callable[[TrainingStatus], float | None]]] = {
-            "training_rounds": ("Closed rounds of this run.", lambda each: each.rounds),
-            "training_over": ("1 once the training is over.", lambda each: int(each.over)),
-            "training_members": ("Members with a session.", lambda each: len(each.members)),
-            "training_min_peers": ("Models that a round needs.", lambda each: each.min_peers),
-            "training_models": ("Models that are in, or sessions before round 0.", lambda each: each.waiting["have"]),
-            "round_opened_timestamp_seconds": (
-                "When the round in progress opened (Unix time).",
-                lambda each: each.waiting["since_ms"] / 1000 if each.waiting["since_ms"] is not None else None,
+        facts: dict[str, Callable[[TrainingStatus], float | None]] = {
+            "training_rounds": lambda each: each.rounds,
+            "training_over": lambda each: int(each.over),
+            "training_members": lambda each: len(each.members),
+            "training_min_peers": lambda each: each.min_peers,
+            "training_models": lambda each: each.waiting["have"],
+            "round_opened_timestamp_seconds": lambda each: (
+                each.waiting["since_ms"] / 1000 if each.waiting["since_ms"] is not None else None
             ),
         }
-        for metric, (text, value) in facts.items():
+        for metric, value in facts.items():
             samples = [((name,), found) for name, each in named if (found := value(each)) is not None]
-            yield gauges(metric, text, ["contract"], samples)
+            yield gauges(TRAININGS, metric, ["contract"], samples)
         causes = Counts((name, awaited["reason"]) for name, each in named for awaited in each.waiting["awaited"])
-        text = "Members whose model is not in, by reason."
-        yield gauges("waiting_sites", text, ["contract", "cause"], list(causes.items()))
+        yield gauges(TRAININGS, "waiting_sites", ["contract", "cause"], list(causes.items()))
