@@ -261,3 +261,13 @@ def test_an_identity_that_is_not_there_is_named_with_how_to_make_one(tmp_path: P
     report = examined("sl", {"host-ip": "127.0.0.1", "sn-ip": "127.0.0.1", "data-dir": tmp_path / "sl"})
     assert first(report) == "no-identity"
     assert "swarm cert" in report.wrong[0].remedy
+
+
+def test_a_key_that_this_user_may_not_read_is_named_and_no_other_identity_asked_for(
+    sl: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("sl-1-key.pem"))
+    report = examined("sl", sl)
+    assert [each.code for each in report.wrong] == ["key-file"]
+    assert "sl-1-key.pem' is not readable" in report.wrong[0].text
+    assert report.wrong[0].remedy.startswith("give it to the node's user")

@@ -97,11 +97,17 @@ def read_words(words: Sequence[str], report: Report) -> Node | None:
     except _Given as given:
         return Node(KINDS[kind], tuple(rest), given.options, tuple(given.script))
     except USAGE_ERROR as error:
+        if (code := _SECRETS.get(getattr(getattr(error, "param", None), "name", ""))) and "not readable" in str(error):
+            remedy = "give it to the node's user (chown, chmod 600), or start the node as the user whose file it is"
+            report.find(code, "a file of this node's identity", str(error).rstrip("."), remedy)
+            return None
         remedy = f"correct it: swarm {kind} --help lists the options"
         report.find("command-line", "the command line", str(error) or type(error).__name__, remedy)
     return None
 
 
+_SECRETS: Final = {"key": "key-file", "key_passphrase_file": "passphrase"}
+"""Options with files that are for the node's user alone, and the codes of their findings."""
 _PREFIX: Final = ("-m", "swarmlearning.cli.main", "exec")
 
 

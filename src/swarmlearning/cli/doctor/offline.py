@@ -39,9 +39,8 @@ def examine_host(credentials: Credentials, data_dir: Path | None, node: Node | N
     directory = data_dir or _directory(node, report)
     place = examine_place(directory.absolute(), report, node.words if node else ()) if directory else None
     kind: Kind = node.kind if node else place.kind if place else ""
-    identity = _identity(
-        node.credentials if node else credentials, kind, report, optional=node is None and data_dir is not None
-    )
+    optional = node is None and (data_dir is not None or bool(report.wrong))  # of words that were not understood
+    identity = _identity(node.credentials if node else credentials, kind, report, optional=optional)
     examine_memory(report)
     if node is not None and (folder := node.options.process.log.folder) is not None:
         examine_folder(folder, "the folder of this node's log", "--log-dir", report)
