@@ -26,7 +26,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 
 @needs("chromium")
 def test_bench_ui_prints_a_json_line() -> None:
-    command = [sys.executable, BENCH / "ui.py", "--repeats", "1", "--json"]
+    command: list[str | Path] = [sys.executable, BENCH / "ui.py", "--repeats", "1", "--json"]
     variables = os.environ | {"PYTHONPATH": str(TESTS)}  # the browser is that of the tests
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT_SECONDS, env=variables)
     assert done.returncode == 0, done.stderr

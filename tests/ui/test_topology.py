@@ -50,8 +50,9 @@ def test_every_node_has_a_place_of_its_own(sns: int, swops: int, sls: int, organ
     )
     assert all(apart(one, other) for one, other in combinations(cards, 2))
     assert all(apart(one, other) for one, other in combinations(made.groups, 2))
-    assert all(each.x >= 0 and each.x + each.width <= made.width for each in (*cards, *made.groups))
-    assert all(each.y >= 0 and each.y + each.height <= made.height for each in (*cards, *made.groups))
+    boxes: list[Card | Group] = [*cards, *made.groups]
+    assert all(each.x >= 0 and each.x + each.width <= made.width for each in boxes)
+    assert all(each.y >= 0 and each.y + each.height <= made.height for each in boxes)
     for group in made.groups:
         for card in (*group.cards, *([group.swop] if group.swop else [])):
             assert group.x <= card.x

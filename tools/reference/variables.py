@@ -11,7 +11,7 @@ from swarmlearning.node.variables import VARIABLES
 from swarmlearning.ui.settings import UiEnvironment
 
 ROLES: Final = {"sn": "SN", "sl": "SL", "swop": "SWOP", "swci": "SWCI", "ml": "training script"}
-SETTINGS: Final = (
+SETTINGS: Final[tuple[type[settings.Environment], ...]] = (
     *(
         each
         for each in vars(settings).values()

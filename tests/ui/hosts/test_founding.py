@@ -28,8 +28,8 @@ from swarmlearning.ui.hosts.progress import Event, HostsJob
 from swarmlearning.ui.hosts.running import log, states, stop
 from swarmlearning.ui.hosts.ssh import connected
 from swarmlearning.ui.projects.placing import Source
-from swarmlearning.ui.projects.plan import HostPlace, Plan, plan
-from swarmlearning.ui.projects.settings import ProjectNode, ProjectSettings
+from swarmlearning.ui.projects.plan import Plan, plan
+from swarmlearning.ui.projects.settings import HostPlace, ProjectNode, ProjectSettings
 
 WORD = Secret("a passphrase")
 HUB, WEST = Addressed("hub", "127.0.0.1"), Addressed("west", "127.0.0.1")
@@ -111,11 +111,11 @@ async def test_from_nothing_to_a_swarm_that_has_trained(two: Two, tmp_path: Path
 
 
 def planned(*nodes: ProjectNode, layouts: Mapping[str, Layout]) -> Plan:
-    hosts = [
+    hosts = tuple(
         HostPlace(name, f"10.0.0.{number}", layout.prefix) for number, (name, layout) in enumerate(layouts.items(), 1)
-    ]
+    )
     sources = [Source("model/train.py", "1" * 64, 5)]
-    return plan("mnist", ProjectSettings(nodes=nodes), sources, hosts)
+    return plan("mnist", ProjectSettings(hosts=hosts, nodes=nodes), sources)
 
 
 SN = ProjectNode("SN-1", "sn", "hub", founds=True)
