@@ -5,8 +5,8 @@ import pytest
 
 from swarmlearning.ui.projects.macros import Place
 from swarmlearning.ui.projects.placing import Source, certificate_files
-from swarmlearning.ui.projects.plan import HostPlace, Plan, plan
-from swarmlearning.ui.projects.settings import ProjectNode, ProjectSettings
+from swarmlearning.ui.projects.plan import Plan, plan
+from swarmlearning.ui.projects.settings import HostPlace, ProjectNode, ProjectSettings
 
 A, B = HostPlace("north", "10.0.0.1", "/opt/swarm"), HostPlace("south", "10.0.0.2", "/opt/swarm")
 SN = ProjectNode("SN-1", "sn", "north", founds=True)
@@ -42,8 +42,8 @@ SOURCES = (
 
 
 def planned(*nodes: ProjectNode, hosts: tuple[HostPlace, ...] = (A, B), sn: str = "", **settings: object) -> Plan:
-    made = msgspec.structs.replace(ProjectSettings(nodes=nodes), **settings)
-    return plan("mnist", made, SOURCES, hosts, sn)
+    made = msgspec.structs.replace(ProjectSettings(nodes=nodes, hosts=hosts), **settings)
+    return plan("mnist", made, SOURCES, sn)
 
 
 def conflicts(found: Plan) -> list[str]:
@@ -154,7 +154,7 @@ def test_what_cannot_work_is_named(nodes: tuple[ProjectNode, ...], message: str)
         (HostPlace("south", "0.0.0.0", "/opt/swarm"), "south: '0.0.0.0' stands for all addresses"),
         (HostPlace("south", "a b", "/opt/swarm"), "south: 'a b' is neither a host name nor an IP address"),
         (HostPlace("south", "127.0.0.1", "/opt/swarm"), "south: the nodes of other hosts cannot reach 127.0.0.1"),
-        (HostPlace("south", "10.0.0.2", "opt"), "south: the product's folder 'opt' is no absolute path"),
+        (HostPlace("south", "10.0.0.2", "opt"), "south: 'opt' cannot be the product's folder"),
         (HostPlace("south", "10.0.0.2", "/srv"), "tasks/run.yaml: <PROJECT-MODEL> is /opt/swarm/projects/"),
     ],
 )
@@ -164,14 +164,14 @@ def test_hosts_that_do_not_fit_are_named(south: HostPlace, message: str) -> None
 
 def test_a_file_that_is_wrong_or_open_at_a_host_is_named() -> None:
     open_one = msgspec.structs.replace(SOURCES[1], text=PROFILE.format(group="<DNS>"))
-    settings = ProjectSettings(nodes=(SN, SWOP))
-    found = plan("mnist", settings, (open_one, SOURCES[2]), (A, B))
+    settings = ProjectSettings(nodes=(SN, SWOP), hosts=(A, B))
+    found = plan("mnist", settings, (open_one, SOURCES[2]))
     assert conflicts(found)[0] == (
         "profiles/p.yaml: on host north: <DNS> has no value: give it one in the project's settings"
     )
     wrong = msgspec.structs.replace(SOURCES[1], text="groupname: [a]\n")
     assert "on host north: line 1, column 12: groupname: " in "\n".join(
-        conflicts(plan("mnist", settings, (wrong, SOURCES[2]), (A, B)))
+        conflicts(plan("mnist", settings, (wrong, SOURCES[2])))
     )
 
 
@@ -184,7 +184,7 @@ def test_doubts_are_warnings() -> None:
         group="g"
     )
     sources = (msgspec.structs.replace(SOURCES[1], text=profile), SOURCES[2])
-    found = plan("mnist", ProjectSettings(nodes=(SN, SWOP)), sources, (A, B))
+    found = plan("mnist", ProjectSettings(nodes=(SN, SWOP), hosts=(A, B)), sources)
     assert found.warnings == (
         "SWOP-1: its profile names the SN 10.9.9.9:30304 (apisrv), which goes before 10.0.0.1:30304",
     )

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from swarmlearning.address import AddressError, is_loopback, join, require_announceable, require_host, split
+from swarmlearning.address import AddressError, is_loopback, join, split
 from swarmlearning.operator.nodes import TWO_SNS
 from swarmlearning.swop.profile import Profile
-from swarmlearning.ui.projects.kinds import KINDS, kind_of
+from swarmlearning.ui.projects.kinds import KINDS, ProjectError, kind_of
 from swarmlearning.ui.projects.macros import (
     LICENSE_SERVER,
     NO_LICENSE_SERVER,
@@ -22,20 +22,12 @@ from swarmlearning.ui.projects.macros import (
     values_at,
 )
 from swarmlearning.ui.projects.placing import PlannedFile, Source, certificate_files, files_at
-from swarmlearning.ui.projects.settings import ProjectNode, ProjectSettings
+from swarmlearning.ui.projects.settings import HostPlace, ProjectNode, ProjectSettings, check_host
 
 _ORDER: Final = {"sn": 1, "swop": 2, "sl": 3}
 _FIRST_FS: Final = 30305
 """Of local processes, whose pairs count on from here by their index where the profile names no port."""
 WITNESS_PORT: Final = 30303
-
-
-class HostPlace(msgspec.Struct, frozen=True):
-    """A host that the UI knows: its name here, the address at which the others reach it, the product's folder there."""
-
-    name: str
-    address: str
-    root: str
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -106,12 +98,11 @@ class _Draft(NamedTuple):
         return None if source is None else source.profile_at(values_at(self.place(node), self.settings.values))
 
 
-def plan(
-    project: str, settings: ProjectSettings, sources: Sequence[Source], hosts: Sequence[HostPlace], sn: str = ""
-) -> Plan:
-    """The deployment of a project. `sn`: the API (`host:port`) of an SN of the network that the UI is connected to,
-    which nodes join where the project founds none and they name none."""
-    draft = _Draft(project, settings, {each.path: each for each in sources}, {each.name: each for each in hosts})
+def plan(project: str, settings: ProjectSettings, sources: Sequence[Source], sn: str = "") -> Plan:
+    """The deployment of a project on its hosts. `sn`: the API (`host:port`) of an SN of the network that the UI is
+    connected to, which nodes join where the project founds none and they name none."""
+    hosts = {each.name: each for each in settings.hosts}
+    draft = _Draft(project, settings, {each.path: each for each in sources}, hosts)
     known = [node for node in settings.nodes if node.host in draft.hosts]
     used = [draft.hosts[name] for name in dict.fromkeys(node.host for node in known)]
     ordered = sorted(known, key=lambda node: (_ORDER[node.kind], not node.founds, node.name))
@@ -270,16 +261,13 @@ def _host_conflicts(hosts: Sequence[HostPlace]) -> Iterator[Conflict]:
     by_address: dict[str, str] = {}
     for host in hosts:
         try:
-            require_host(host.address)
-            require_announceable(host.address)
-        except AddressError as error:
-            yield Conflict(host.name, str(error))
+            check_host(host)
+        except ProjectError as error:
+            yield Conflict(host.name, str(error).removeprefix(f"{host.name}: "))
             continue
-        if not host.root.startswith("/") or ".." in host.root.split("/"):
-            yield Conflict(host.name, f"the product's folder {host.root!r} is no absolute path")
         if (first := by_address.setdefault(host.address.lower(), host.name)) != host.name:
             yield Conflict(host.name, f"it has the address {host.address} as host {first} has")
-        if len(hosts) > 1 and is_loopback(host.address) and host.address.startswith(("localhost", "127.0.0.1")):
+        if len(hosts) > 1 and host.address.startswith(("localhost", "127.0.0.1")):
             yield Conflict(host.name, f"the nodes of other hosts cannot reach {host.address}; give its own address")
 
 

@@ -5,23 +5,34 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.address import AddressError, require_announceable, require_host
 from swarmlearning.ui.projects.kinds import ProjectError
 from swarmlearning.ui.projects.macros import check_values
 
 NodeKind: TypeAlias = Literal["sn", "swop", "sl"]
 
 MOST_NODES: Final = 256
+MOST_HOSTS: Final = 256
 MOST_WORDS: Final = 100
 LONGEST_WORD: Final = 1000
 LONGEST_TEXT: Final = 2000
 
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_ROOT: Final = re.compile(r"/[A-Za-z0-9._+=@/-]{1,199}")
 _PREFIX: Final = {"sn": "SN-", "swop": "SWOP-", "sl": "SL-"}
+
+
+class HostPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A host of a project: its name here, the address at which the others reach it, the product's folder there."""
+
+    name: str
+    address: str
+    root: str
 
 
 class ProjectNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A node that a project has on a host. `name` is that of its certificate, such as `SN-1`; `host` the name of a host
-    of the UI.
+    of the project.
 
     An SN founds the network (`founds`), or joins by the SN at `join` (`host:port`; empty: that of this project which
     founds it), as SWOPs and SLs do. `profile` and `policy` are files of the project, for a SWOP; `script` is what an
@@ -52,6 +63,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     description: str = ""
     network_id: str = ""
     values: dict[str, str] = {}
+    hosts: tuple[HostPlace, ...] = ()
     nodes: tuple[ProjectNode, ...] = ()
 
 
@@ -64,8 +76,29 @@ def check_settings(settings: ProjectSettings) -> None:
         raise ProjectError(f"{len(settings.nodes)} nodes are named; a project has at most {MOST_NODES}")
     if settings.network_id and re.fullmatch("[0-9a-f]{64}", settings.network_id) is None:
         raise ProjectError("the network's ID has 64 hexadecimal digits, as `swarm status` prints it")
+    if len(settings.hosts) > MOST_HOSTS:
+        raise ProjectError(f"{len(settings.hosts)} hosts are named; a project has at most {MOST_HOSTS}")
+    for host in settings.hosts:
+        check_host(host)
     for node in settings.nodes:
         check_node(node)
+
+
+def check_host(host: HostPlace) -> None:
+    """Raises `ProjectError` for a host that cannot be."""
+    if _NODE.fullmatch(host.name) is None:
+        raise ProjectError(f"{host.name[:60]!r} cannot name a host: use letters, digits, '_', '.' and '-'")
+    parts = host.root.split("/")
+    if not _ROOT.fullmatch(host.root) or ".." in parts or host.root == "/":
+        raise ProjectError(
+            f"{host.name}: {host.root[:60]!r} cannot be the product's folder: an absolute path of letters, digits and "
+            "'._+=@/-', without '..'"
+        )
+    try:
+        require_host(host.address)
+        require_announceable(host.address)
+    except AddressError as error:
+        raise ProjectError(f"{host.name}: {error}") from error
 
 
 def check_node(node: ProjectNode) -> None:
