@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarmlearning.cli import uibackup
 from swarmlearning.cli.command import command
 from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory, sn_address
 from swarmlearning.cli.running import run_node
@@ -28,6 +29,7 @@ NEEDED = ("jinja2", "argon2", "asyncssh")
 PORT = 30302
 
 app = typer.Typer(invoke_without_command=True, help="Run the web interface, or care for what it keeps.")
+uibackup.add_to(app)
 
 
 @dataclass(frozen=True, kw_only=True)
