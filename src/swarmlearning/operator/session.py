@@ -124,11 +124,11 @@ class Operator:
                 await send(self._sender, network.CONTRACT, Leave())
 
 
-async def sent(operator: Operator, compose: Callable[[World], Act]) -> ProposalView | None:
-    """Sends an act on the ledger as it stands now; returns the proposal that it becomes where more signatures are
-    needed. Raises `UserError`."""
+async def sent(operator: Operator, compose: Callable[[World], Act], on_behalf_of: str = "") -> ProposalView | None:
+    """Sends an act on the ledger as it stands now, for a person; returns the proposal that it becomes where more
+    signatures are needed. Raises `UserError`."""
     act = compose((await operator.refresh()).world)
-    await operator.perform(act)
+    await operator.perform(act, on_behalf_of)
     chain = operator.chain
     return proposal_of(chain.world, act.contract, act.body, chain.time_ms)
 

@@ -49,8 +49,8 @@ def delete_task(world: World, name: str) -> Act:
     return Act(name, DeleteTask(), f"task {displayed(name)} is deleted")
 
 
-async def establish(operator: Operator, file: TaskFile) -> bool:
-    """Has the task of a file on the ledger, final; True if it was not there before.
+async def establish(operator: Operator, file: TaskFile, on_behalf_of: str = "") -> bool:
+    """Has the task of a file on the ledger, final, for a person; True if it was not there before.
 
     An equal one is used as it is, a draft of that name is made anew. Raises `ActError` for another final task of that
     name, and `NodeError` with the ledger's reason.
@@ -63,10 +63,10 @@ async def establish(operator: Operator, file: TaskFile) -> bool:
             )
         return False
     if known is not None:
-        await operator.perform(delete_task(operator.chain.world, file.name))
+        await operator.perform(delete_task(operator.chain.world, file.name), on_behalf_of)
     for act in create_acts(operator.chain.world, file):
-        await operator.perform(act)
-    await operator.perform(finalize_task(operator.chain.world, file.name))
+        await operator.perform(act, on_behalf_of)
+    await operator.perform(finalize_task(operator.chain.world, file.name), on_behalf_of)
     return True
 
 

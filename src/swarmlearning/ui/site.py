@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.pages.flash import Flashes
+from swarmlearning.ui.projects.folder import Projects
 from swarmlearning.ui.security.admission import Admitted
 from swarmlearning.ui.security.passwords import Passwords
 from swarmlearning.ui.security.roles import Role, may
@@ -31,6 +32,7 @@ class Site:
         self.passwords = Passwords()
         self.throttle = Throttle()
         self.flashes = Flashes()
+        self.projects = Projects(settings.folder / "projects")
         self.feed = Feed(settings.folder, self.kept, settings.address, settings.source, settings.network_id)
 
 

@@ -75,7 +75,7 @@ def test_settings_are_kept(projects: Projects) -> None:
     changed = ProjectSettings(
         "alice", before.created_ms, values={"<DNS>": "10.0.0.1"}, nodes=(ProjectNode("SN-1", "sn", "a"),)
     )
-    projects.change("mnist", changed)
+    projects.alter("mnist", lambda _: changed)
     assert Projects(projects.root).settings("mnist") == changed
     (projects.root / "mnist" / SETTINGS).write_text('{"nodes": 1}')
     with pytest.raises(ProjectError, match="damaged"):
@@ -83,7 +83,7 @@ def test_settings_are_kept(projects: Projects) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "../a", "-a", "a.", "ü", "new", "New", "x" * 41, "a\n", ".new-a"]
+    "name", ["", ".", "..", "a/b", "../a", "-a", "a.", "ü", "new", "New", "tasks", "a.json", "x" * 41, "a\n", ".new-a"]
 )
 def test_names_that_lead_elsewhere_or_mean_something_else_are_refused(projects: Projects, name: str) -> None:
     for act in (lambda: projects.create(name, "a"), lambda: projects.remove(name), lambda: projects.files(name)):

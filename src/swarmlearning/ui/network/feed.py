@@ -100,6 +100,11 @@ class Feed:
         return name_in(self._source.current.certificate) if self._source else ""
 
     @property
+    def bundle(self) -> str:
+        """The UI's certificate with its intermediates (PEM); empty without one."""
+        return self._source.current.bundle if self._source else ""
+
+    @property
     def expires_ms(self) -> int | None:
         """When the UI's certificate ends (Unix milliseconds); None without one."""
         return expires_ms(self._source.current.chain) if self._source else None

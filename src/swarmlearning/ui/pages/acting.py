@@ -56,7 +56,8 @@ async def act(visit: Visit, compose: Callable[[World], Act], command: Sequence[s
         told[:] = [found.done]
         return found
 
-    proposal = await visit.feed.use(lambda operator: sent(operator, composed))
+    person = visit.user.name
+    proposal = await visit.feed.use(lambda operator: sent(operator, composed, person))
     if proposal is not None and proposal.state == "open":
         text = visit.text("acting.proposed", number=proposal.number, missing=", ".join(proposal.missing))
         return Done(Flash("waits", text, shlex.join(command)), to)

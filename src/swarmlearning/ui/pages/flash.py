@@ -15,11 +15,13 @@ _STATES: Final[dict[Kind, str]] = {"done": "good", "waits": "busy", "failed": "b
 
 
 class Flash(msgspec.Struct, frozen=True):
-    """`text` says what has become of an action; `command` would do the same in a terminal, empty where none does."""
+    """`text` says what has become of an action; `command` would do the same in a terminal, empty where none does.
+    `secret`: what is shown this once and kept nowhere."""
 
     kind: Kind
     text: str
     command: str = ""
+    secret: str = ""
 
     @property
     def state(self) -> str:

@@ -70,7 +70,7 @@ def page(
         async def plain(*args: P.args, **given: P.kwargs) -> Response:
             return as_json(await view(*args, **given))
 
-        for each, at in ((html, path), (plain, json_path(path))):
+        for each, at in ((plain, json_path(path)), (html, path)):  # else `{name:path}` would have both
             functools.update_wrapper(each, view)
             each.__signature__ = _signature(view)  # type: ignore[attr-defined]
             app.get(at, response_class=Response, response_model=None, name=f"{view.__name__} {at}")(each)

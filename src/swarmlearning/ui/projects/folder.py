@@ -9,10 +9,10 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 import msgspec
 
@@ -38,6 +38,7 @@ SETTINGS: Final = "project.json"
 MOST_SETTINGS: Final = 1024 * 1024
 CHECKED_BYTES: Final = 1024 * 1024
 """Of a file of a model; a larger one is not looked into."""
+Change: TypeAlias = Callable[[ProjectSettings], ProjectSettings]
 _TEMPORARY: Final = (".new-", ".gone-", ".upload-")
 
 
@@ -100,11 +101,14 @@ class Projects:
             except msgspec.DecodeError as error:
                 raise ProjectError(f"{path}: damaged ({error}); restore it from a backup of the UI's folder") from error
 
-    def change(self, name: str, settings: ProjectSettings) -> None:
-        """Gives a project other settings. Raises `ProjectError`."""
-        check_settings(settings)
+    def alter(self, name: str, change: Change) -> ProjectSettings:
+        """Gives a project the settings that `change` makes of the present ones. Raises `ProjectError`, and what
+        `change` raises; then they are as they were."""
         with self._changing, _explained(name):
+            settings = change(self.settings(name))
+            check_settings(settings)
             replace_file(self._folder(name) / SETTINGS, msgspec.json.encode(settings))
+        return settings
 
     def files(self, name: str) -> list[StoredFile]:
         """The files of a project, by path. Raises `ProjectError`."""

@@ -17,7 +17,8 @@ _YAML: Final = (".yaml", ".yml")
 _PEM: Final = (".pem", ".crt", ".cer")
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@=-]{0,99}")
-_RESERVED: Final = frozenset({"new"})
+_RESERVED: Final = frozenset({"new", "create", "tasks", "taskrunners", "contracts", "approvals", "logs"})
+"""Pages beside those of projects."""
 _SHOWN: Final = 60
 
 
@@ -51,7 +52,7 @@ MACROS_IN: Final[tuple[KindName, ...]] = ("profile", "policy", "task")
 
 def check_project_name(name: str) -> None:
     """Raises `ProjectError` for what cannot name a project."""
-    if _PROJECT.fullmatch(name) is None or name.endswith(".") or name.lower() in _RESERVED:
+    if _PROJECT.fullmatch(name) is None or name.endswith((".", ".json")) or name.lower() in _RESERVED:
         raise ProjectError(
             f"{_shown(name)} cannot name a project: use 1 to 40 letters (a-z), digits, '.', '_' and '-', and begin "
             f"with a letter or digit{'; this word is reserved' if name.lower() in _RESERVED else ''}"

@@ -54,6 +54,26 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     **_acts("viewer", "/account/preferences", "/account/password", "/account/sessions/end"),
     # operators
     **_acts("operator", "/ledger/verify"),
+    # projects, and what is carried out
+    **_pages("viewer", "/projects", "/projects/tasks", "/projects/tasks/task", "/projects/taskrunners"),
+    **_pages("viewer", "/projects/contracts", "/projects/approvals", "/projects/{name}", "/projects/{name}/nodes"),
+    **_pages("operator", "/projects/logs", "/projects/{name}/file"),
+    ("GET", "/projects/logs/more"): Access("operator"),
+    **_acts("operator", *(f"/projects/tasks/{act}" for act in ("finalize", "delete", "execute", "target"))),
+    **_acts("operator", "/projects/tasks/create", body=2 * MIB),
+    **_acts("operator", *(f"/projects/taskrunners/{act}" for act in ("create", "reset", "abort"))),
+    **_acts("operator", *(f"/projects/contracts/{act}" for act in ("create", "change", "reset", "stop"))),
+    **_acts("operator", "/projects/approvals/answer", "/projects/create"),
+    **_acts("operator", *(f"/projects/{{name}}/{act}" for act in ("remove", "macro", "establish", "drop"))),
+    **_acts("operator", "/projects/{name}/upload", body=2 * 1024 * MIB),
+    **_acts("operator", *(f"/projects/{{name}}/nodes/{act}" for act in ("add", "remove", "host", "host/remove"))),
+    # the organisations
+    **_pages("viewer", "/organisations"),
+    ("GET", "/organisations/requests/{key}"): Access("admin"),
+    **_acts("admin", *(f"/organisations/{act}" for act in ("sign", "reject", "policy", "quota", "retire", "revoke"))),
+    **_acts("admin", *(f"/organisations/{act}" for act in ("lift", "authority/retire", "withdraw", "certify"))),
+    **_acts("admin", *(f"/organisations/{act}" for act in ("invite", "invite-organisation"))),
+    **_acts("admin", *(f"/organisations/{act}" for act in ("admit", "authority")), body=256 * KIB),
     # the UI itself
     **_pages("admin", "/settings"),
     **_acts("admin", "/settings/users", "/settings/users/role", "/settings/users/password", "/settings/users/remove"),
