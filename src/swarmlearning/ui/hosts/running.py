@@ -17,7 +17,8 @@ from swarmlearning.ui.hosts.nodes import How, Runs, check_files, kind_of, run_sc
 from swarmlearning.views.names import displayed
 
 SCRIPT: Final = "run.sh"
-READY_SECONDS: Final = 90.0
+READY_SECONDS: Final = 300.0
+"""For long chains, and hosts that are busy: a node that fails is seen when it ends."""
 STOP_SECONDS: Final = 60.0
 MOST_LOG: Final = 256 * 1024
 """Bytes of a node's output that are read at once."""
