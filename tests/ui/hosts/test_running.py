@@ -115,6 +115,9 @@ async def test_a_node_that_is_never_ready_is_given_up(site: Site) -> None:
     with pytest.raises(MachineError, match=r"not ready after 1 s.*thinking"):
         await start(site.machine, site.layout, "SN-1", site.how, seconds=1)
     assert await state(site) == [("sn-1", "starting", site.how)]
+    with pytest.raises(MachineError, match="not ready after 1 s"):  # it is waited for, not started twice
+        await start(site.machine, site.layout, "SN-1", site.how, seconds=1)
+    assert (script.parent / "output").read_text() == "thinking\n"
     await stop(site.machine, site.layout, "SN-1")
     assert await state(site) == [("sn-1", "stopped", site.how)]
 

@@ -154,6 +154,15 @@ async def test_words_and_secrets_arrive_as_they_are(any_machine: Machine) -> Non
     assert (ran.status, ran.errors) == (7, "no\n")
 
 
+async def test_this_machine_s_commands_get_nothing_of_the_ui_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLM_UI_SECRETS_KEY", "SWARM_ID_KEY", "SLM_UI_ADMIN_PASSWORD"):
+        monkeypatch.setenv(name, "hidden value")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    seen = (await LocalMachine().run("env")).text
+    assert "hidden value" not in seen
+    assert "LANG=C.UTF-8" in seen
+
+
 async def test_a_command_that_lasts_is_ended_there_too(any_machine: Machine) -> None:
     with pytest.raises(MachineError, match="not done after 0 s"):
         await any_machine.run("sleep 4711 & sleep 4711; echo", seconds=0.4)

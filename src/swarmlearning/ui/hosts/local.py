@@ -16,6 +16,8 @@ from swarmlearning.ui.hosts.output import Output, Tail, TooMuch
 
 _PIECE: Final = 4 * 2**20
 _GRACE_SECONDS: Final = 3.0
+_INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TMPDIR", "XDG_RUNTIME_DIR")
+"""As an SSH server sets them: nodes must not get the UI's own variables, which have its identity and its secrets."""
 
 
 class LocalMachine:
@@ -28,7 +30,12 @@ class LocalMachine:
     ) -> Ran:
         """See `Machine`."""
         process = await asyncio.create_subprocess_exec(
-            *("sh", "-s", "--", *words), stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+            *("sh", "-s", "--", *words),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
         )
         output, errors = Output(most), Tail()
         try:

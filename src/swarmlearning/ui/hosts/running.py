@@ -75,11 +75,15 @@ set -u; umask 077
 root=$1 unit=$2 how=$3 tries=$4; shift 4
 cd "$root" || exit 9
 before=$how; [ -f how ] && how=$(cat how)
-case $(state) in running|starting) cat ready; exit 0;; esac
-how=$before; printf '%s\n' "$how" > how
-cut_output; : > ready; : >> output; rm -f pid stopped
-from=$(wc -c < output)
-if [ "$how" = detached ]; then
+now=$(state)
+if [ "$now" = running ]; then cat ready; exit 0; fi
+if [ "$now" != starting ]; then
+    how=$before; printf '%s\n' "$how" > how
+    cut_output; : > ready; rm -f pid stopped
+fi
+: >> output; from=$(wc -c < output)
+if [ "$now" = starting ]; then :
+elif [ "$how" = detached ]; then
     setsid sh run.sh </dev/null >/dev/null 2>&1 &
     pid=$!
     set -- $(stat_of "$pid"); printf '%s %s\n' "$pid" "${20:-gone}" > pid
