@@ -54,7 +54,9 @@ class UiOptions:
     network_id: NetworkId = ""
     data_dir: DataDir = None
     log_level: Annotated[Level, typer.Option("--log-level", help="How much to log.")] = "INFO"
-    ready_fd: Annotated[int | None, typer.Option("--ready-fd", hidden=True)] = None
+    ready_fd: Annotated[
+        int | None, typer.Option("--ready-fd", hidden=True, help="Write one JSON line to this descriptor when ready.")
+    ] = None
     credentials: Credentials
 
     def source(self) -> WatchedSource | None:
