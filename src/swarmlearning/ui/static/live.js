@@ -137,6 +137,7 @@ async function fetchPage(parts) {
  */
 function note(text, link) {
   let box = document.getElementById("live-note");
+  if (box?.textContent === text) return;
   if (!box) {
     box = document.createElement("div");
     box.id = "live-note";
