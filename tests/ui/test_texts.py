@@ -10,7 +10,7 @@ from swarmlearning.ui.security.roles import ROLES
 from swarmlearning.ui.texts.catalogue import LANGUAGES, PLACE, catalogue, chosen, text
 
 UI = Path(swarmlearning.ui.__file__).parent
-KEY = re.compile(r"""["']([a-z]+\.(?:[a-z][a-z-]*[a-z]|[A-Z]+))["']""")
+KEY = re.compile(r"""["']([a-z]+\.(?:[a-z][a-z0-9-]*[a-z0-9]|[A-Z]+))["']""")
 STEMS = re.compile(
     r"""["']([a-z]+\.(?:[a-z]+-)*)["'] *(?:~|\+|,)|map\("named", t, "([a-z]+\.(?:[a-z]+-)?)"|f"([a-z]+\.)\{"""
 )

@@ -155,7 +155,7 @@ async def place(machine: Machine, layout: Layout, runs: Runs, files: Sequence[tu
     on as it is. Raises `MachineError`."""
     check_files(runs.name, files)
     given = usr(layout, runs.name)
-    folders = sorted({f"{given}/{path}".rpartition("/")[0] for path, _ in files} | {given})
+    folders = sorted({f"{given}/{path}".rpartition("/")[0] for path, _ in files} | {given, runs.folder})
     checked(machine, await machine.run(_PLACE, *folders), f"making the folder of {runs.name}")
     for path, data in files:
         await machine.put(data, f"{given}/{path}", 0o600)
