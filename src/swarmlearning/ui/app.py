@@ -14,6 +14,7 @@ from swarmlearning.ui.pages.contracting import add_contracts
 from swarmlearning.ui.pages.errors import add_errors, denied
 from swarmlearning.ui.pages.events import add_events
 from swarmlearning.ui.pages.executing import add_tasks
+from swarmlearning.ui.pages.experiments import add_experiments
 from swarmlearning.ui.pages.governing import add_organisations
 from swarmlearning.ui.pages.inviting import add_invitations
 from swarmlearning.ui.pages.ledger import add_ledger
@@ -23,7 +24,9 @@ from swarmlearning.ui.pages.overview import add_overview
 from swarmlearning.ui.pages.page import FOLDER
 from swarmlearning.ui.pages.projectnodes import add_project_nodes
 from swarmlearning.ui.pages.projects import add_projects
+from swarmlearning.ui.pages.runfiles import add_runfiles
 from swarmlearning.ui.pages.settings import add_settings
+from swarmlearning.ui.pages.training import add_training
 from swarmlearning.ui.security.admission import Admission
 from swarmlearning.ui.security.headers import SafeHeaders
 from swarmlearning.ui.security.proxy import BehindProxy
@@ -31,6 +34,7 @@ from swarmlearning.ui.site import Site
 
 PAGES: Final = (
     *(add_login, add_account, add_events, add_overview, add_ledger, add_settings),
+    *(add_training, add_runfiles, add_experiments),
     *(add_tasks, add_contracts, add_approvals, add_logs),  # before projects, which may have any other name
     *(add_projects, add_project_nodes),
     *(add_organisations, add_invitations),

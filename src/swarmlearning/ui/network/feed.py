@@ -17,8 +17,10 @@ from swarmlearning.backoff import Backoff
 from swarmlearning.errors import UserError, first_cause
 from swarmlearning.files import make_private
 from swarmlearning.identity.certificates import OPERATORS, Role, expires_ms, name_in, role_of
+from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.source import WatchedSource
 from swarmlearning.identity.tls import client_context
+from swarmlearning.ledger.access import peer
 from swarmlearning.ledger.chain import Chain, Step
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.clocks import clock_ms
@@ -108,6 +110,18 @@ class Feed:
     def expires_ms(self) -> int | None:
         """When the UI's certificate ends (Unix milliseconds); None without one."""
         return expires_ms(self._source.current.chain) if self._source else None
+
+    @property
+    def identity(self) -> Identity | None:
+        """The UI's identity; None without one."""
+        return self._source.current if self._source else None
+
+    @property
+    def organisation(self) -> str:
+        """The organisation of the UI's certificate; empty where the ledger does not know it yet."""
+        if self._source is None:
+            return ""
+        return peer(self.chain.world, self._source.current.certificate, self.chain.time_ms).organisation
 
     @property
     def may_act(self) -> bool:

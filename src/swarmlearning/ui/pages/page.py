@@ -44,6 +44,7 @@ TEMPLATES: Final = Environment(
     auto_reload=False,
 )
 TEMPLATES.filters |= {
+    "plain": msgspec.to_builtins,
     "when": formatting.when,
     "iso": formatting.iso,
     "ago": formatting.ago,
