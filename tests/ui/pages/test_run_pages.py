@@ -135,4 +135,4 @@ async def test_charts_and_files_have_all_rounds(pages: Pages) -> None:
 
 async def test_whoever_cannot_act_is_shown_no_forms(pages: Pages) -> None:
     for role in ROLES[:2]:  # this UI has no certificate with which it could act
-        assert "/experiments/annotate" not in (await pages.get(f"/experiments/{RUN}", cast(Role, role))).text
+        assert "/experiments/annotate" not in (await pages.get(f"/experiments/{RUN}", role)).text
