@@ -9,7 +9,7 @@ import msgspec
 
 from soak.faults import SPARED
 from soak.plots import Points, plot
-from soak.verdict import BOUNDS, JUDGED_SECONDS, Judgement, judge
+from soak.verdict import JUDGED_SECONDS, Judgement, bound_of, judge
 from soak.watching import Sample
 from swarmlearning.ledger.bodies import Void
 from swarmlearning.ledger.chain import Step
@@ -49,9 +49,7 @@ def outcome(
     round_s = [((later - begin_ms) / 1000, (later - earlier) / 1000) for earlier, later in pairwise(times)]
     seconds = samples[-1].at_s
     judgements = [
-        judge(name, points, BOUNDS[name.partition(" ")[0]])
-        for name, points in series(samples, round_s).items()
-        if len(points) > 1
+        judge(name, points, bound_of(name)) for name, points in series(samples, round_s).items() if len(points) > 1
     ]
     voids = sum(isinstance(tx.content.body, Void) for step in walked for tx in step.block.transactions)
     found = [f"block {step.chain.height} is void: {step.void}" for step in walked if step.void is not None]

@@ -13,7 +13,7 @@ import pytest
 from soak.faults import LANES, SPARED, faults
 from soak.outcome import Outcome
 from soak.plots import plot, tick
-from soak.verdict import BOUNDS, MOST_POINTS, Bound, judge, slope, thinned
+from soak.verdict import BOUNDS, CEILINGS, MOST_POINTS, Bound, bound_of, judge, slope, thinned
 from soak.watching import bytes_of
 from support.processes import Processes
 from support.tools import needs
@@ -41,6 +41,13 @@ def test_single_peaks_and_noise_are_not_growth_and_a_fall_is_flat() -> None:
     peaks = [(at, value + 500 * (number % 17 == 0)) for number, (at, value) in enumerate(points(100, noise=1.5))]
     assert judge("memory_mb", peaks, BOUNDS["memory_mb"]).flat
     assert judge("memory_mb", points(100, -20 / HOUR), BOUNDS["memory_mb"]).flat
+
+
+def test_the_disk_may_fill_up_to_its_bounds_and_no_further() -> None:
+    assert judge("disk_mb SLs", points(100, 40 / HOUR), bound_of("disk_mb SLs")).flat
+    most = CEILINGS["disk_mb SLs"]
+    assert not judge("disk_mb SLs", points(most - 50, 80 / HOUR), bound_of("disk_mb SLs")).flat
+    assert bound_of("memory_mb SL-1") == BOUNDS["memory_mb"]
 
 
 def test_growth_is_that_over_the_time_judged() -> None:

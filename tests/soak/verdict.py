@@ -20,10 +20,11 @@ MOST_POINTS = 150
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """What a series may grow by: a share of its median, and in its own unit."""
+    """What a series may grow by: a share of its median, and in its own unit; up to its `ceiling` by any amount."""
 
     share: float
     allowance: float
+    ceiling: float = 0.0
 
 
 BOUNDS = {
@@ -34,6 +35,15 @@ BOUNDS = {
     "round_s": Bound(0.5, 0.5),
     "cpu_ms_a_round": Bound(0.25, 5.0),
 }
+
+CEILINGS = {"disk_mb SNs": 3 * 450.0, "disk_mb SLs": 8 * 25.0}
+"""What the bounds of docs/year.md add up to, of files that are not full within an hour. SN: five segments of etcd's log
+and the next one, 64 MB each, its snapshots and database, logs. SL: logs, the diary, and an hour's curves."""
+
+
+def bound_of(series: str) -> Bound:
+    """The bound of a series, whose name begins with what is measured."""
+    return msgspec.structs.replace(BOUNDS[series.partition(" ")[0]], ceiling=CEILINGS.get(series, 0.0))
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -53,7 +63,8 @@ def judge(name: str, points: Sequence[tuple[float, float]], bound: Bound) -> Jud
     growth = slope(thinned(judged)) * (judged[-1][0] - judged[0][0])
     middle = median(value for _, value in judged)
     allowed = bound.share * middle + bound.allowance
-    return Judgement(name, round(middle, 3), round(growth, 3), round(allowed, 3), growth <= allowed)
+    flat = growth <= allowed or max(value for _, value in judged) <= bound.ceiling
+    return Judgement(name, round(middle, 3), round(growth, 3), round(allowed, 3), flat)
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
