@@ -11,7 +11,7 @@ from support.network import Ledger, organisation, read
 from swarmlearning.ledger import block
 from swarmlearning.ledger.block import Header, transaction_root
 from swarmlearning.ledger.bodies import Genesis
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.transaction import MalformedError, sign
@@ -87,7 +87,7 @@ def empty(ledger: Ledger) -> bytes:
         (lambda ledger: founded(ledger, genesis(ledger), time_ms=0), "time"),
         (lambda ledger: founded(ledger, genesis(ledger), time_ms=1), "untrusted: .*not yet valid"),
         (lambda ledger: founded(ledger, genesis(ledger), sealer="sl-1"), "sl-1 is no SN"),
-        (lambda ledger: founded(ledger, genesis(ledger, rules_version=2)), "name different rules"),
+        (lambda ledger: founded(ledger, genesis(ledger, rules_version=RULES_VERSION + 1)), "name different rules"),
         (lambda ledger: founded(ledger, genesis(ledger, organisations=())), "untrusted|no-authority"),
         (lambda ledger: founded(ledger, genesis(ledger, certificate=ledger.actors["sl-1"].pem)), "bad-certificate"),
         (two_of_one_authority, "other-organisation: .* is one of organisation org-1; each organisation needs its own"),

@@ -67,7 +67,7 @@ class LedgerOperator:
             await self._changed.wait_for(lambda: reached(self.chain))
         return self.chain
 
-    async def perform(self, act: Act) -> int:
+    async def perform(self, act: Act, on_behalf_of: str = "") -> int:
         try:
             self.operations.send(self._uid, act.body, act.contract)
         except Rejection as rejection:
