@@ -61,8 +61,8 @@ class Swarm:
 
     # --- its processes ----------------------------------------------------------------------------------------------
 
-    def start_sn(self, *flags: str, port: int = 0, **changes: str | Path) -> Process:
-        """Starts the SN, or starts it again with the same data; `changes` are options."""
+    def start_sn(self, *flags: str, port: int = 0, within: Sequence[str] = (), **changes: str | Path) -> Process:
+        """Starts the SN, or starts it again with the same data, by the command `within`; `changes` are options."""
         options = {
             "host-ip": "127.0.0.1",
             "sn-api-port": str(port),
@@ -72,7 +72,7 @@ class Swarm:
             **identity_options(self.identities["SN-1"]),
             **_named(changes),
         }
-        self.sn = self.processes.node(f"{self.name}-SN", "sn", options, flags or ["--sentinel"])
+        self.sn = self.processes.node(f"{self.name}-SN", "sn", options, flags or ["--sentinel"], within=within)
         return self.sn
 
     def start_sl(

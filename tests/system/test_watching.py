@@ -84,13 +84,16 @@ def check(swarm: Swarm, name: str) -> tuple[int, str]:
 def test_a_disk_that_fills_and_an_sn_that_dies_are_seen_while_they_last(swarm: Swarm) -> None:
     """Beside a node of the release before vitals, and an SN that withholds them."""
     port = fixed_port()
+    old = Release("before-16", swarm.directory / "before")
+    founder = swarm.start_sn("--sentinel", port=port, within=old.command)  # under the rules that it knows
+    assert founder.ready
+    founder.stop()
     swarm.start_sn("--sentinel", "--no-vitals", port=port)
     place = swarm.directory / "sl-1"
     place.mkdir()
     mount = f'mount -t tmpfs -o size={DISK} none {place} && exec "$@"'
     within = ("unshare", "--mount", "sh", "-c", mount, "sh")
     full = swarm.processes.node("SL-1", "sl", swarm.sl_options(1), within=within)
-    old = Release("before-16", swarm.directory / "before")
     earlier = swarm.processes.node("SL-2", "sl", swarm.sl_options(2), within=old.command)
     assert full.ready
     assert earlier.ready

@@ -89,6 +89,9 @@ def own_node(stage: Stage) -> Verdict:
 @exhibit("healthy: a site of the release before, which answers no doctor")
 def older(stage: Stage) -> Verdict:
     release = Release("before-16", stage.directory / "release")
+    founder = stage.start_sn_at(release.command)  # under the rules that it knows
+    assert founder.ready
+    founder.stop()
     stage.open_sn()
     stage.site(1)
     stage.site(2, within=release.command)
