@@ -1,5 +1,6 @@
 """Plugins and settings of all tests."""
 
+import os
 import signal
 
 import pytest
@@ -21,6 +22,9 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 accept_names()
+
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)  # the terminal's, which would wrap the tables that commands print into pipes
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -95,12 +95,19 @@ async def _through(process: Process, given: bytes, output: Output, errors: Tail)
 
 
 async def _end(process: Process) -> None:
-    """Ends what is left of a command's process group."""
+    """Ends what is left of a command's process group, and reads what it has left in its pipes, which closes them."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
-            return
+            break
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_SECONDS):
                 await process.wait()
+    assert process.stdout
+    assert process.stderr
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GRACE_SECONDS):
+            for stream in (process.stdout, process.stderr):
+                while await stream.read(_PIECE):
+                    pass
