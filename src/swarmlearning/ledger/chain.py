@@ -155,7 +155,7 @@ class Chain:
         if self.height >= 0:
             _require_sn(self.world, sealed.header.sealer)
         _check_seal(sealed, world)
-        return Step(self._advance(sealed.hash, sealed.header.time_ms, world), sealed, void=None)
+        return Step(self, self._advance(sealed.hash, sealed.header.time_ms, world), sealed, void=None)
 
     def append(self, raw: bytes) -> "Step":
         """The chain one height further.
@@ -177,7 +177,7 @@ class Chain:
             if not is_sealed(block, self.world):
                 raise self._unsealed(str(broken)) from broken
             return self._void(block, str(broken))
-        return Step(self._advance(block.hash, block.header.time_ms, world), block, void=None)
+        return Step(self, self._advance(block.hash, block.header.time_ms, world), block, void=None)
 
     def _unreadable(self, raw: bytes, reason: str) -> "Step":
         """A block with transactions that no node can read is void, if an SN has sealed it."""
@@ -257,16 +257,26 @@ class Chain:
         if self.height < 0:
             raise self._unsealed(reason)
         world = quarantine_sealer(self.world, block.header.sealer, self.height + 1)
-        return Step(self._advance(block.hash, self.time_ms, world, void=True), block, void=reason)
+        return Step(self, self._advance(block.hash, self.time_ms, world, void=True), block, void=reason)
 
 
 @dataclass(frozen=True)
 class Step:
-    """The effect of one block: the chain after it, the block, and the reason if it is void."""
+    """The effect of one block: the chains before and after it, the block, and the reason if it is void."""
 
+    before: Chain
     chain: Chain
     block: Block
     void: str | None
+
+    def world_at(self, count: int) -> World:
+        """The world after this many transactions of a block that is not void."""
+        if count == len(self.block.transactions):
+            return self.chain.world
+        world = self.before.world
+        for signed in self.block.transactions[:count]:
+            world = self.before.try_transaction(world, signed, self.block.header.time_ms)
+        return world
 
 
 def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:

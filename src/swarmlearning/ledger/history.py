@@ -7,7 +7,7 @@ import msgspec
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
 from swarmlearning.ledger.contracts.training.bodies import Contribution, Exclusion, Publish
-from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.transaction import MalformedError
 
 
@@ -80,21 +80,23 @@ def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:
     for step in walked:
         if step.void is not None:
             continue
-        for signed in step.block.transactions:
-            body = signed.content.body
+        transactions = step.block.transactions
+        for count, signed in enumerate(transactions, start=1):
+            name, body = signed.content.contract, signed.content.body
             if isinstance(body, Publish) and body.result:
-                yield _record(step.chain, signed.content.contract, body, step.block.header.time_ms)
+                changed = any(later.content.contract == name for later in transactions[count:])  # such as a reset
+                state = state_of(step.world_at(count if changed else len(transactions)), name)
+                yield _record(state, body, step.block.header.time_ms)
 
 
-def _record(chain: Chain, contract: str, body: Publish, time_ms: int) -> RoundRecord:
-    state = state_of(chain.world, contract)
+def _record(state: Training, body: Publish, time_ms: int) -> RoundRecord:
     assert state.result is not None
     closed = state.result.closed
     contributed = tuple(part.uid for part in body.receipt.contributions)
     named = {*contributed, *closed.late, *(part.uid for part in body.receipt.exclusions)}
     others = [member for uid, member in sorted(state.members.items()) if uid not in named]
     return RoundRecord(
-        contract=contract,
+        contract=state.name,
         run=state.run,
         number=body.round,
         term=body.term,

@@ -8,7 +8,7 @@ import msgspec
 
 from swarmlearning.ledger.bodies import OpenSession, ReportPerformance, Reset, Submit
 from swarmlearning.ledger.chain import Chain, Step
-from swarmlearning.ledger.contracts.training.state import Training, empty
+from swarmlearning.ledger.contracts.training.state import Training, empty, state_of
 from swarmlearning.ledger.history import rounds
 from swarmlearning.views.curves import Reported, RoundMean, best_round, round_means
 from swarmlearning.views.growth import Growth
@@ -132,7 +132,7 @@ class Recorder:
         if step.void is not None:
             return
         self.timeline.add(step)
-        for signed in step.block.transactions:
+        for before, signed in enumerate(step.block.transactions):
             state = step.chain.world.get(f"training/{signed.content.contract}", Training)
             if state is None:
                 continue
@@ -143,8 +143,11 @@ class Recorder:
                     run.report(sys.intern(signed.content.sender), report)
                 case OpenSession() | Submit() if run.task is None:
                     run.task = task_of(step.chain.world, state, signed.content.sender)
-                case Reset() if (state.name, state.run - 1) in self.runs:
-                    self._run(state.name, state.run - 1).end(now_ms)
+                case Reset():
+                    former = state_of(step.world_at(before), state.name)
+                    if (former.name, former.run) in self.runs:
+                        self.runs[former.name, former.run].advance(former, now_ms)
+                        self.runs[former.name, former.run].end(now_ms)
         for record in rounds([step]):
             self._run(record.contract, record.run).close(record)
 
