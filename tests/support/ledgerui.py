@@ -160,4 +160,8 @@ async def ledger_ui(folder: Path, ledger: Ledger | None, uid: str = "op-1") -> A
     """The UI with its data in this folder, before this ledger."""
     folder.mkdir(exist_ok=True)
     with Database(folder) as database:
-        yield LedgerUi(Site(UiSettings(folder), database), ledger, uid)
+        made = LedgerUi(Site(UiSettings(folder), database), ledger, uid)
+        try:
+            yield made
+        finally:
+            await made.site.jobs.close()

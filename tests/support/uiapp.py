@@ -72,4 +72,7 @@ async def ui_app(folder: Path, serving: Serving | None = None) -> AsyncIterator[
     with Database(folder) as database:
         app = App(Site(UiSettings(folder, serving=serving or Serving()), database))
         await app.site.users.add("ada", "admin", HASH)
-        yield app
+        try:
+            yield app
+        finally:
+            await app.site.jobs.close()

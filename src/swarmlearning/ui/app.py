@@ -17,6 +17,7 @@ from swarmlearning.ui.pages.executing import add_tasks
 from swarmlearning.ui.pages.experiments import add_experiments
 from swarmlearning.ui.pages.governing import add_organisations
 from swarmlearning.ui.pages.inviting import add_invitations
+from swarmlearning.ui.pages.jobs import add_jobs
 from swarmlearning.ui.pages.ledger import add_ledger
 from swarmlearning.ui.pages.login import add_login
 from swarmlearning.ui.pages.logpages import add_logs
@@ -38,6 +39,7 @@ PAGES: Final = (
     *(add_tasks, add_contracts, add_approvals, add_logs),  # before projects, which may have any other name
     *(add_projects, add_project_nodes),
     *(add_organisations, add_invitations),
+    *(add_jobs,),
 )
 """What adds the routes of a page. Each route has its line in `security/roles.py`."""
 

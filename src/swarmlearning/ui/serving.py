@@ -68,6 +68,7 @@ async def serve(settings: UiSettings, database: Database, ready: Callable[[dict[
                 server.should_exit = True
                 with contextlib.suppress(asyncio.CancelledError):
                     await serving
+                await site.jobs.close()
                 following.cancel()
 
 

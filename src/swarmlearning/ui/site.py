@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request
 
+from swarmlearning.ui.jobs.jobs import Jobs
 from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.pages.flash import Flashes
 from swarmlearning.ui.projects.folder import Projects
@@ -14,6 +15,7 @@ from swarmlearning.ui.security.roles import Role, may
 from swarmlearning.ui.security.throttle import Throttle
 from swarmlearning.ui.settings import UiSettings
 from swarmlearning.ui.store.database import Database
+from swarmlearning.ui.store.jobs import PastJobs
 from swarmlearning.ui.store.sessions import Sessions
 from swarmlearning.ui.store.settings import Settings
 from swarmlearning.ui.store.users import User, Users
@@ -34,6 +36,7 @@ class Site:
         self.flashes = Flashes()
         self.projects = Projects(settings.folder / "projects")
         self.feed = Feed(settings.folder, self.kept, settings.address, settings.source, settings.network_id)
+        self.jobs = Jobs(PastJobs(database), lambda: self.feed.news.publish("jobs"))
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,11 @@ class HostsJob:
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of the hosts."""
+        return tuple(self._works)
+
     def cancel(self) -> None:
         """Ends what is under way, and begins nothing more; the events go on until all have ended."""
         self._cancelled = True

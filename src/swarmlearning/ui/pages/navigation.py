@@ -14,6 +14,7 @@ ORDER: Final = (
     ("projects", "/projects"),
     ("organisations", "/organisations"),
     ("hosts", "/hosts"),
+    ("jobs", "/jobs"),
     ("ledger", "/ledger"),
     ("diagnostics", "/diagnostics"),
     ("settings", "/settings"),

@@ -79,6 +79,9 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     **_acts("admin", *(f"/organisations/{act}" for act in ("lift", "authority/retire", "withdraw", "certify"))),
     **_acts("admin", *(f"/organisations/{act}" for act in ("invite", "invite-organisation"))),
     **_acts("admin", *(f"/organisations/{act}" for act in ("admit", "authority")), body=256 * KIB),
+    # long work
+    **_pages("viewer", "/jobs", "/jobs/{number:int}"),
+    **_acts("operator", "/jobs/{number:int}/cancel"),
     # the UI itself
     **_pages("admin", "/settings"),
     **_acts("admin", "/settings/users", "/settings/users/role", "/settings/users/password", "/settings/users/remove"),

@@ -26,6 +26,17 @@ VERSIONS: Final[Sequence[str]] = (
     CREATE INDEX sessions_of ON sessions (user);
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     """,
+    """
+    CREATE TABLE jobs (id INTEGER PRIMARY KEY, view TEXT NOT NULL) STRICT;
+    CREATE TABLE hosts (
+        address TEXT PRIMARY KEY, folder TEXT NOT NULL, user TEXT NOT NULL, note TEXT NOT NULL, by TEXT NOT NULL,
+        added_ms INTEGER NOT NULL, shown TEXT NOT NULL DEFAULT '', login TEXT NOT NULL DEFAULT '',
+        seen TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE TABLE host_keys (
+        address TEXT PRIMARY KEY, key TEXT NOT NULL, by TEXT NOT NULL, pinned_ms INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 """What leads from each version of the schema to the next. One that has been released is never changed."""
 
