@@ -69,8 +69,11 @@ class Jobs:
         to: str = "",
     ) -> JobView:
         """Begins work that `by` has asked for. `title`: the key of a text with these values. `hosts`: the names of
-        those that it needs for itself. `done` is awaited once all hosts are over, whatever came of them; `to`: the page
-        to go on with then. Raises `JobFault` where another job has one of the hosts, or too many run."""
+        those that it needs for itself, by address where they are in the list of hosts. `done` is awaited once all hosts
+        are over, whatever came of them; `to`: the page to go on with then.
+
+        Raises `JobFault` where another job has one of the hosts, or too many run.
+        """
         needed = frozenset(hosts)
         self._require_free(needed)
         self._last += 1
