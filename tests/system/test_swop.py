@@ -1,6 +1,7 @@
 """SWOPs carry out tasks of the ledger, with real pairs of SL and training script."""
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
