@@ -1,11 +1,13 @@
 """What the UI keeps of the ledger: an index that is searched, records that are resumed; and who is told of news."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from support.network import Ledger
+from swarmlearning.ledger.bodies import CreateContract
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.history import steps
 from swarmlearning.ui.network.index import FILE, Index
@@ -64,6 +66,32 @@ def test_an_index_stays_begins_anew_with_block_0_and_a_damaged_one_is_made_anew(
     (tmp_path / FILE).write_bytes(b"no database " * 1000)
     index = Index(tmp_path)
     assert index.newest(10, 10) == []
+    index.close()
+
+
+def test_transactions_are_found_by_the_person_for_whom_they_were_sent(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.join("op", "UI")
+    ledger.send("op", CreateContract(), "study", on_behalf_of="Dr. Ada")
+    index = Index(tmp_path)
+    for step in steps(ledger.blocks):
+        index.add(step)
+    (found,) = index.search(["dr.", "ada"], 9, 10)
+    assert (found.kind, found.person) == ("CreateContract", "Dr. Ada")
+    assert {entry.person for entry in index.newest(9, 10)} == {"", "Dr. Ada"}
+    index.close()
+
+
+def test_an_index_of_an_earlier_release_is_made_anew(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as former:
+        former.executescript(
+            "CREATE TABLE blocks (height); CREATE TABLE transactions (height); INSERT INTO blocks VALUES (3)"
+        )
+    former.close()
+    index = Index(tmp_path)
+    assert (index.hash_at(3), index.newest(9, 9)) == ("", [])
+    index.add(walked(1)[0])
+    assert len(index.newest(9, 9)) == 1
     index.close()
 
 

@@ -32,20 +32,23 @@ class Entry(msgspec.Struct, frozen=True):
     sender: str = ""
     contract: str = ""
     id: str = ""
+    person: str = ""
 
 
+VERSION: Final = 2
+"""Of the tables: an index of another one is made anew."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS blocks (
     height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, hash TEXT NOT NULL, sealer TEXT NOT NULL, void TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS transactions (
     height INTEGER NOT NULL, place INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, sender TEXT NOT NULL,
-    contract TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY (height, place)
+    contract TEXT NOT NULL, person TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY (height, place)
 ) STRICT, WITHOUT ROWID;
 """
 _JOINED: Final = """
 SELECT b.height, b.time_ms, b.hash, b.sealer, b.void, coalesce(t.kind, ''), coalesce(t.sender, ''),
-    coalesce(t.contract, ''), coalesce(t.id, '')
+    coalesce(t.contract, ''), coalesce(t.id, ''), coalesce(t.person, '')
 FROM blocks b LEFT JOIN transactions t ON t.height = b.height
 """
 
@@ -131,7 +134,10 @@ class Index:
     def _connected(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)
         sql = sqlite3.connect(self._path, check_same_thread=False)
-        sql.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        if sql.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            sql.executescript("DROP TABLE IF EXISTS blocks; DROP TABLE IF EXISTS transactions;")
+        pragmas = f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA user_version={VERSION};"
+        sql.executescript(pragmas + _SCHEMA)
         return sql
 
     def _write(self) -> None:
@@ -141,7 +147,7 @@ class Index:
         with self._sql:
             self._sql.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", map(_block, steps))
             self._sql.executemany(
-                "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [row for step in steps for row in _transactions(step)],
             )
 
@@ -162,6 +168,7 @@ def _transactions(step: Step) -> list[tuple[object, ...]]:
             signed.kind,
             signed.content.sender,
             signed.content.contract,
+            signed.content.on_behalf_of,
             _words(step, place),
         )
         for place, signed in enumerate(step.block.transactions)
@@ -171,8 +178,9 @@ def _transactions(step: Step) -> list[tuple[object, ...]]:
 def _words(step: Step, place: int) -> str:
     """What is searched of a transaction, in lower case."""
     signed = step.block.transactions[place]
-    body = msgspec.json.encode(signed.content.body).decode(errors="replace")
-    return f"{signed.kind} {signed.content.sender} {signed.content.contract} {signed.id} {body}"[:LONGEST_TEXT].lower()
+    content, body = signed.content, msgspec.json.encode(signed.content.body).decode(errors="replace")
+    parts = (signed.kind, content.sender, content.contract, content.on_behalf_of, signed.id, body)
+    return " ".join(parts)[:LONGEST_TEXT].lower()
 
 
 def _literal(word: str) -> str:

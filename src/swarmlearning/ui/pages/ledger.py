@@ -20,7 +20,7 @@ from swarmlearning.ui.pages.flash import Flash
 from swarmlearning.ui.pages.page import page
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here, Visit
-from swarmlearning.views.names import Names, displayed, escaped, name_of, node_names
+from swarmlearning.views.names import LONGEST_PERSON, Names, displayed, escaped, name_of, node_names
 
 PATH = "/ledger"
 BLOCKS: Final = 50
@@ -34,7 +34,8 @@ LONGEST_BODY: Final = 20_000
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A transaction; of the further ones of a block `first` is false. `sealer` and `sender` are names."""
+    """A transaction; of the further ones of a block `first` is false. `sealer` and `sender` are names, `person`: for
+    whom the sender has acted, empty where none is stated."""
 
     height: int
     time_ms: int
@@ -43,6 +44,7 @@ class Row(msgspec.Struct, frozen=True):
     void: str
     kind: str
     sender: str
+    person: str
     contract: str
     id: str
     first: bool
@@ -66,11 +68,12 @@ class LedgerView(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """A transaction with all that it says: `body` as indented JSON, safe to show."""
+    """A transaction with all that it says: `body` as indented JSON, safe to show; `person`: for whom it was sent."""
 
     id: str
     kind: str
     sender: str
+    person: str
     signer: str
     contract: str
     anchor: int
@@ -174,6 +177,7 @@ def _row(entry: Entry, names: Names, at: int, entries: list[Entry]) -> Row:
         void=displayed(entry.void, 300),
         kind=entry.kind,
         sender=name_of(names, entry.sender) if entry.sender else "",
+        person=displayed(entry.person, LONGEST_PERSON),
         contract=displayed(entry.contract),
         id=entry.id,
         first=at == 0 or entries[at - 1].height != entry.height,
@@ -226,6 +230,7 @@ def _told(signed: SignedTransaction, names: Names) -> Told:
         id=signed.id,
         kind=signed.kind,
         sender=name_of(names, content.sender),
+        person=displayed(content.on_behalf_of, LONGEST_PERSON),
         signer=signed.signer,
         contract=displayed(content.contract),
         anchor=content.anchor.height,
