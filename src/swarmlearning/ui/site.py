@@ -20,6 +20,7 @@ from swarmlearning.ui.store.sessions import Sessions
 from swarmlearning.ui.store.settings import Settings
 from swarmlearning.ui.store.users import User, Users
 from swarmlearning.ui.texts.catalogue import Language, chosen, text
+from swarmlearning.ui.texts.phrasebook import said
 
 
 class Site:
@@ -87,6 +88,10 @@ class Visit:
     def text(self, key: str, **values: object) -> str:
         """A text in this person's language."""
         return text(self.language, key, **values)
+
+    def said(self, sentence: str) -> str:
+        """What a node or the ledger's readers state in English, in this person's language as far as that is known."""
+        return said(self.language, sentence)
 
 
 def visit_of(request: Request) -> Visit:

@@ -98,6 +98,7 @@ def shown(visit: Visit, template: str, data: msgspec.Struct, status: int = 200) 
     content = TEMPLATES.get_template(template).render(
         data=data,
         t=visit.text,
+        said=visit.said,
         visit=visit,
         user=user,
         language=visit.language,
