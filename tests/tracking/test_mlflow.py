@@ -1,74 +1,18 @@
 """A run on an MLflow server: a stand-in that speaks its REST API as far as it is used, and servers that do not."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from support.mlflow import TOKEN, Standin, serving
 from swarmlearning.errors import UserError
 from swarmlearning.tracking.mlflow import BATCH, MOST_BYTES, MlflowRun, MlflowServer
 from swarmlearning.tracking.tracker import Point, TrackerError
 
-TOKEN = "a token that is a secret"
 POINTS = [Point("site/loss", 3, 0.5, 1_700_000_000_000), Point("swarm/metric", 3, 0.75, 1_700_000_000_000)]
-
-
-class Standin:
-    """Answers as MLflow 3.18 was seen to answer; `calls` are the paths of all requests."""
-
-    def __init__(self) -> None:
-        self.experiments: dict[str, str] = {}
-        self.runs: dict[str, dict[str, Any]] = {}
-        self.metrics: list[dict[str, Any]] = []
-        self.calls: list[str] = []
-        self.hides: set[str] = set()
-
-    async def answer(self, request: web.Request) -> web.Response:
-        path = request.path.removeprefix("/base/api/2.0/mlflow/")
-        self.calls.append(path)
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return web.Response(status=401, text="")
-        body: dict[str, Any] = await request.json() if request.method == "POST" else dict(request.query)
-        match path:
-            case "experiments/get-by-name":
-                name = body["experiment_name"]
-                if name in self.hides or name not in self.experiments:
-                    self.hides.discard(name)
-                    return web.json_response({"error_code": "RESOURCE_DOES_NOT_EXIST"}, status=404)
-                return web.json_response({"experiment": {"experiment_id": self.experiments[name]}})
-            case "experiments/create":
-                if body["name"] in self.experiments:
-                    return web.json_response({"error_code": "RESOURCE_ALREADY_EXISTS"}, status=400)
-                self.experiments[body["name"]] = str(len(self.experiments) + 1)
-                return web.json_response({"experiment_id": self.experiments[body["name"]]})
-            case "runs/create":
-                run = f"{len(self.runs):032x}"
-                self.runs[run] = {**body, "status": "RUNNING"}
-                return web.json_response({"run": {"info": {"run_id": run}}})
-            case "runs/get" if body["run_id"] not in self.runs:
-                return web.json_response({"error_code": "RESOURCE_DOES_NOT_EXIST"}, status=404)
-            case "runs/log-batch":
-                self.metrics += body["metrics"]
-            case "runs/update":
-                self.runs[body["run_id"]]["status"] = body["status"]
-        return web.json_response({})
-
-
-@asynccontextmanager
-async def serving(handler: Any) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/base/"
-    finally:
-        await runner.cleanup()
 
 
 def run_at(address: str, folder: Path, variables: Mapping[str, str] | None = None) -> MlflowRun:
@@ -89,6 +33,16 @@ async def test_points_become_metrics_of_one_run_in_the_contract_s_experiment(tmp
     assert made["status"] == "FINISHED"
     expected = [{"key": each.tag, "value": each.value, "timestamp": each.time_ms, "step": 3} for each in POINTS]
     assert standin.metrics == expected
+
+
+async def test_a_run_is_described_by_parameters_and_those_of_an_earlier_start_stay(tmp_path: Path) -> None:
+    standin = Standin()
+    async with serving(standin.answer) as address:
+        for value in ("8", "16"):
+            run = run_at(address, tmp_path)
+            await run.describe({"syncFrequency": value})
+            await run.close(complete=False)
+    assert standin.parameters == {"syncFrequency": "8"}
 
 
 async def test_after_a_restart_the_same_run_goes_on_unless_the_server_has_lost_it(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ BATCH: Final = 1000
 """Metrics that MLflow takes in one request at most."""
 NOT_FOUND: Final = "RESOURCE_DOES_NOT_EXIST"
 EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
+CHANGED: Final = "INVALID_PARAMETER_VALUE"
+LONGEST_PARAMETER: Final = 500
+"""Characters of a parameter's value that any release of MLflow takes."""
 
 
 class MlflowServer:
@@ -79,6 +82,14 @@ class MlflowRun:
                 for each in points[at : at + BATCH]
             ]
             await self._call("POST", "runs/log-batch", {"run_id": run, "metrics": metrics})
+
+    async def describe(self, parameters: Mapping[str, str]) -> None:
+        """Logs these as the run's parameters, which MLflow never changes: those of an earlier start stay. Raises
+        `TrackerError`."""
+        run = await self._opened()
+        found = [{"key": key, "value": value[:LONGEST_PARAMETER]} for key, value in parameters.items()]
+        body = {"run_id": run, "params": found, "metrics": []}
+        await self._call("POST", "runs/log-batch", body, accepted=(CHANGED,))
 
     async def close(self, *, complete: bool) -> None:
         """Ends the run on the server if the training is over; else it stays open for the next start."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from swarmlearning.views.curves import RoundMean
+from swarmlearning.views.curves import RoundMean, average
 from swarmlearning.views.names import Names, name_of, node_names
 from swarmlearning.views.records import (
     ABSENT,
@@ -41,7 +41,7 @@ a space: no member yet."""
 
 class Series(msgspec.Struct, frozen=True, omit_defaults=True):
     """A curve: `kind` is `site` or `swarm`; each measure has a value for each round of the charts, null where nobody
-    has measured one."""
+    has measured one. `epochs` of the swarm: the mean of its sites'."""
 
     name: str
     kind: str
@@ -107,7 +107,10 @@ def run_charts(recorder: Recorder, contract: str, run: int, points: int = POINTS
     columns = [(name_of(names, uid), record.columns.get(uid) or Column()) for uid in uids]
     return RunCharts(
         curves=Curves(
-            series=[_swarm(SWARM, means, shown), *(_series(name, column, shown) for name, column in columns)],
+            series=[
+                _swarm(SWARM, means, shown, [column for _, column in columns]),
+                *(_series(name, column, shown) for name, column in columns),
+            ],
             round=shown,
             time=[_time(record, number) for number in shown],
             marks=[{"round": best.round, "text": "best"}] if best else [],
@@ -129,7 +132,8 @@ def compare(recorder: Recorder, keys: Iterable[tuple[str, int]], organisation: s
         means = record.curve(summary.rounds).means
         shown = thinned(summary.rounds, POINTS, summary.best)
         runs.append(summary)
-        curves.append(_swarm(summary.id, means, shown))
+        columns = [column for uid, column in record.columns.items() if uid in record.state.members]
+        curves.append(_swarm(summary.id, means, shown, columns))
         rounds.append(shown)
         times.append([_time(record, number) - record.begun_ms for number in shown])
     parameters = [msgspec.structs.asdict(each.parameters) for each in runs]
@@ -201,11 +205,20 @@ def _series(name: str, column: Column, shown: Sequence[int]) -> Series:
     return Series(name, "site", _values(column, "loss", shown), _values(column, "metric", shown), at)
 
 
-def _swarm(name: str, means: Iterable[RoundMean], shown: Sequence[int]) -> Series:
+def _swarm(name: str, means: Iterable[RoundMean], shown: Sequence[int], columns: Sequence[Column]) -> Series:
     by_round = {each.round: each for each in means}
     known = [by_round.get(number) for number in shown]
     loss, metric = ([rounded(getattr(each, of)) if each else None for each in known] for of in ("loss", "metric"))
-    return Series(name, "swarm", loss, metric)
+    return Series(name, "swarm", loss, metric, _mean_epochs(columns, shown))
+
+
+def _mean_epochs(columns: Sequence[Column], shown: Sequence[int]) -> list[float | None]:
+    """How many epochs sites have done on average; before any has said so, none."""
+    found: list[float | None] = []
+    for number in shown:
+        done = [epochs[number] for each in columns if number < len(epochs := each.counts["epochs"]) and epochs[number]]
+        found.append(rounded(average(done)) if done else found[-1] if found else 0.0)
+    return found
 
 
 def _values(column: Column, name: str, shown: Sequence[int]) -> list[float | None]:

@@ -133,6 +133,28 @@ async def test_charts_and_files_have_all_rounds(pages: Pages) -> None:
     assert (await pages.get("/experiments/curves?run=x/1")).status_code == 404
 
 
+async def test_curves_have_rounds_epochs_and_times_and_what_the_ui_names_is_in_its_language(pages: Pages) -> None:
+    curves = (await pages.get(f"/experiments/curves?run={RUN}", language="de")).json()
+    swarm, first = curves["series"][:2]
+    assert (swarm["name"], swarm["epochs"], first["epochs"]) == ("Schwarm", [1.0, 1.0], [1.0, None])
+    assert [each["text"] for each in curves["marks"]] == ["Beste Runde"]
+    assert len(curves["time"]) == 2
+    influence = (await pages.get(f"/experiments/influence?run={RUN}")).json()
+    assert [each["name"] for each in influence["series"]][:2] == SITES[:2]
+    assert {len(each["distance"]) for each in influence["series"]} == {len(influence["round"])} == {2}
+    interval = (await pages.get(f"/experiments/interval?run={RUN}")).json()
+    assert interval["series"] == [{"name": "Interval", "interval": [1.0, 1.0], "kind": "swarm"}]
+    compared = (await pages.get(f"/experiments/compare.json?run={RUN}")).json()["drawn"]["series"][0]
+    assert (compared["round"], compared["epochs"], compared["elapsed"][0] >= 0) == ([0, 1], [1.0, 1.0], True)
+
+
+async def test_all_runs_are_saved_one_after_the_other(pages: Pages) -> None:
+    whole = await pages.get("/experiments/runs-all.json")
+    assert whole.headers["content-disposition"] == 'attachment; filename="runs.json"'
+    assert [each["run"]["id"] for each in whole.json()] == [f"{CONTRACT}/2", RUN]
+    assert set(whole.json()[1]["charts"]) == {"curves", "matrix", "influence", "interval"}
+
+
 async def test_whoever_cannot_act_is_shown_no_forms(pages: Pages) -> None:
     for role in ROLES[:2]:  # this UI has no certificate with which it could act
         assert "/experiments/annotate" not in (await pages.get(f"/experiments/{RUN}", role)).text

@@ -76,6 +76,25 @@ async def test_a_task_is_executed_with_what_it_uses_emptied_first(
     assert set(ui.feed.persons) == {"operator-en"}
 
 
+async def test_a_note_is_kept_for_the_run_that_a_task_begins(operator: Visitor, site: Operations, ui: LedgerUi) -> None:
+    fields = {"task": "run", "contract": CONTRACT, "peers": "1", "note": "first\r\ntry", "unlisted": "yes"}
+    site.send("sl-9", session(1), CONTRACT)
+    done = await operator.does("/projects/tasks/execute", **fields, forced="yes")
+    assert done["command"].endswith(
+        f"&& swarm experiment annotate {CONTRACT}/2 'first\ntry' && swarm experiment hide {CONTRACT}/2"
+    )
+    assert f"run {CONTRACT}/2 begins" in done["text"]
+    (waiting,) = await ui.feed.notes.waiting()
+    assert (waiting.run, waiting.text, waiting.hidden, waiting.person) == (2, "first\ntry", True, "operator-en")
+    without = {**fields, "contract": ""}
+    assert "Choose the training contract" in await operator.fails("/projects/tasks/execute", **without)
+    target = {"task": "run", "swop": "swop-3", "contract": CONTRACT, "note": "x"}
+    assert "for a new training" in await operator.fails("/projects/tasks/target", **target)
+    assert "cannot stand on the ledger" in await operator.fails(
+        "/projects/tasks/execute", **{**fields, "note": "\u202e"}
+    )
+
+
 async def test_a_targeted_task_joins_or_begins_anew(operator: Visitor, site: Operations) -> None:
     await operator.does("/projects/tasks/execute", task="run", peers="1")
     done = await operator.does("/projects/tasks/target", task="run", swop="swop-3")

@@ -32,6 +32,7 @@ from swarmlearning.operator.reading import read_steps
 from swarmlearning.operator.session import Operator, acting
 from swarmlearning.ui.network.index import Index
 from swarmlearning.ui.network.news import News, Topic
+from swarmlearning.ui.network.notes import Notes
 from swarmlearning.ui.network.records import Records
 from swarmlearning.ui.network.verification import Verification
 from swarmlearning.ui.store.settings import Settings
@@ -80,6 +81,7 @@ class Feed:
         self._learned = asyncio.Event()
         self.news = News()
         self.verification = Verification(self._verify, self.news)
+        self.notes = Notes(settings, self)
         self.seen = Seen()
         self.trouble: Trouble | None = None
         """None while the ledger is followed."""
@@ -205,6 +207,7 @@ class Feed:
                 tasks.create_task(self._ask())
                 tasks.create_task(self._remember())
                 tasks.create_task(self.verification.run())
+                tasks.create_task(self.notes.run())
         finally:
             await self._link.close()
             index.close()

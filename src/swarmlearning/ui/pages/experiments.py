@@ -58,12 +58,13 @@ class ExperimentView(msgspec.Struct, frozen=True):
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """A swarm's curve over its own rounds, and over the time since the run has begun (milliseconds)."""
+    """A swarm's curve over its own rounds, its epochs, and the time since the run has begun (milliseconds)."""
 
     name: str
     kind: str
     round: list[int]
-    time: list[int]
+    epochs: list[float | None]
+    elapsed: list[int]
     loss: list[float | None]
     metric: list[float | None]
 
@@ -146,7 +147,7 @@ def compare_view(visit: Visit, runs: Sequence[str]) -> CompareView:
     except UnknownRunError:
         raise Denied(404, "experiments.no-run") from None
     series = [
-        Drawn(curve.name, "site", rounds, times, curve.loss, curve.metric)
+        Drawn(curve.name, "site", rounds, curve.epochs, times, curve.loss, curve.metric)
         for curve, rounds, times in zip(found.curves, found.rounds, found.times, strict=True)
     ]
     return CompareView(found, Drawing(series))

@@ -2,29 +2,48 @@
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from swarmlearning.operator.session import Operator
 from swarmlearning.ui.network.feed import NoNetworkError
 from swarmlearning.ui.pages.page import as_json
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here, Visit
-from swarmlearning.views.runcharts import RunCharts, run_charts, runs_table
-from swarmlearning.views.runs import UnknownRunError, run_key, run_list
+from swarmlearning.views.runcharts import Curves, InfluenceOf, RunCharts, run_charts, runs_table
+from swarmlearning.views.runs import RunSummary, UnknownRunError, run_key, run_list
 
 LONGEST: Final = 200
 POINTS: Final = 250
 """Rounds of a curve that is drawn."""
+MOST_WHOLE: Final = 200
+"""Runs that are saved with all their curves, the newest: each may have a megabyte."""
 DOWNLOADS: Final = 2
 """Models that are fetched at a time: each is a file here until it has been sent."""
 
 Run = Annotated[str, Query(max_length=LONGEST)]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """The length of a run's rounds, as a multiple of syncFrequency."""
+
+    name: str
+    interval: list[float]
+    kind: str = "swarm"
+
+
+class Lines(msgspec.Struct, frozen=True):
+    """Lines against the rounds of a run, and the time of their results, in the form that charts take."""
+
+    series: list[InfluenceOf] | list[Interval]
+    round: list[int]
+    time: list[int]
 
 
 def add_runfiles(app: FastAPI) -> None:
@@ -33,7 +52,18 @@ def add_runfiles(app: FastAPI) -> None:
 
     @app.get("/experiments/curves", response_class=Response, response_model=None)
     async def curves(visit: Here, run: Run) -> Response:
-        return as_json(_charts(visit, run).curves)
+        return as_json(_named(visit, _charts(visit, run).curves))
+
+    @app.get("/experiments/influence", response_class=Response, response_model=None)
+    async def influence(visit: Here, run: Run) -> Response:
+        charts = _charts(visit, run)
+        return as_json(Lines(charts.influence, charts.curves.round, charts.curves.time))
+
+    @app.get("/experiments/interval", response_class=Response, response_model=None)
+    async def interval(visit: Here, run: Run) -> Response:
+        charts = _charts(visit, run)
+        drawn = Interval(visit.text("experiments.interval"), [eighths / 8 for eighths in charts.interval])
+        return as_json(Lines([drawn], charts.curves.round, charts.curves.time))
 
     @app.get("/experiments/matrix", response_class=Response, response_model=None)
     async def matrix(visit: Here, run: Run) -> Response:
@@ -46,9 +76,9 @@ def add_runfiles(app: FastAPI) -> None:
 
     @app.get("/experiments/runs-all.json", response_class=Response, response_model=None)
     async def whole(visit: Here) -> Response:
-        found = run_list(visit.feed.recorder, visit.feed.organisation)
-        charts = [{"run": each, "charts": _charts(visit, each.id)} for each in found]
-        return _file(msgspec.json.encode(charts), "runs.json", "application/json")
+        found = run_list(visit.feed.recorder, visit.feed.organisation)[:MOST_WHOLE]
+        headers = {"content-disposition": 'attachment; filename="runs.json"'}
+        return StreamingResponse(_whole(visit, found), media_type="application/json", headers=headers)
 
     @app.get("/experiments/model", response_class=Response, response_model=None)
     async def model(visit: Here, run: Run) -> Response:
@@ -94,6 +124,30 @@ def _charts(visit: Visit, run: str) -> RunCharts:
         return run_charts(visit.feed.recorder, *key_of(run), POINTS)
     except UnknownRunError:
         raise Denied(404, "experiments.no-run") from None
+
+
+def _named(visit: Visit, curves: Curves) -> Curves:
+    """With what the UI itself has named in it in the visitor's language."""
+    swarm, *sites = curves.series
+    return msgspec.structs.replace(
+        curves,
+        series=[msgspec.structs.replace(swarm, name=visit.text("training.swarm")), *sites],
+        marks=[{**each, "text": visit.text("training.best")} for each in curves.marks],
+    )
+
+
+async def _whole(visit: Visit, runs: Sequence[RunSummary]) -> AsyncIterator[bytes]:
+    """Runs with all that is drawn of them, as one list; one after the other, so that pages are answered meanwhile."""
+    before = b"["
+    for each in runs:
+        try:
+            charts = run_charts(visit.feed.recorder, *run_key(each.id), POINTS)
+        except UnknownRunError:  # the ledger is read anew
+            continue
+        yield before + msgspec.json.encode({"run": each, "charts": charts})
+        before = b","
+        await asyncio.sleep(0)
+    yield b"]" if before == b"," else b"[]"
 
 
 def _file(content: bytes, name: str, kind: str) -> Response:

@@ -6,12 +6,13 @@ from fastapi import FastAPI
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.ui.network.feed import Feed
+from swarmlearning.ui.network.notes import Note
 from swarmlearning.ui.pages.page import page
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.render import REASONS, waiting_text
-from swarmlearning.views.runs import RunSummary, summary_of
+from swarmlearning.views.runs import LONGEST_NOTE, RunSummary, summary_of
 from swarmlearning.views.training import Activity, Phase, activity, waiting_in
 from swarmlearning.views.trainings import ContractState, contract_status
 
@@ -53,7 +54,8 @@ class SiteNow(msgspec.Struct, frozen=True):
 
 
 class TrainingView(msgspec.Struct, frozen=True):
-    """A contract: its present run (None before the first session), and its round in progress."""
+    """A contract: its present run (None before the first session), and its round in progress. `notes` wait for a run
+    to begin."""
 
     name: str
     contract: str
@@ -66,6 +68,7 @@ class TrainingView(msgspec.Struct, frozen=True):
     have: int
     need: int
     sites: list[SiteNow]
+    notes: list[Note] = []
 
 
 def add_training(app: FastAPI) -> None:
@@ -80,7 +83,8 @@ def add_training(app: FastAPI) -> None:
         found = training_view(visit.feed, contract)
         if found is None:
             raise Denied(404, "training.no-contract")
-        return found
+        notes = [_shown(each) for each in await visit.feed.notes.waiting() if each.contract == contract]
+        return msgspec.structs.replace(found, notes=notes)
 
 
 def list_view(world: World) -> TrainingListView:
@@ -122,6 +126,11 @@ def training_view(feed: Feed, contract: str) -> TrainingView | None:
             for uid in sorted(state.members)
         ],
     )
+
+
+def _shown(note: Note) -> Note:
+    """A note that is safe to show."""
+    return msgspec.structs.replace(note, text=displayed(note.text, LONGEST_NOTE), person=displayed(note.person))
 
 
 def _site(state: Training, uid: str, name: str, reason: str, leads: bool, passed_ms: int) -> SiteNow:

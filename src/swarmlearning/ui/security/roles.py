@@ -54,10 +54,11 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     **_acts("viewer", "/account/preferences", "/account/password", "/account/sessions/end"),
     **_pages("viewer", "/training", "/training/{contract:path}"),
     **_pages("viewer", "/experiments", "/experiments/compare", "/experiments/{run:path}"),
-    **{("GET", f"/experiments/{each}"): Access("viewer") for each in ("curves", "matrix", "runs.csv", "runs-all.json")},
+    **{("GET", f"/experiments/{each}"): Access("viewer") for each in ("curves", "matrix", "influence", "interval")},
+    **{("GET", f"/experiments/{each}"): Access("viewer") for each in ("runs.csv", "runs-all.json")},
     # operators
     ("GET", "/experiments/model"): Access("operator"),
-    **_acts("operator", "/experiments/annotate", "/experiments/tag", "/experiments/hide"),
+    **_acts("operator", "/experiments/annotate", "/experiments/tag", "/experiments/hide", "/experiments/export"),
     **_acts("operator", "/ledger/verify"),
     # projects, and what is carried out
     **_pages("viewer", "/projects", "/projects/tasks", "/projects/tasks/task", "/projects/taskrunners"),

@@ -53,6 +53,19 @@ export function instant(ms, span) {
   return new Intl.DateTimeFormat(language, form).format(ms);
 }
 
+/**
+ * How long something lasts, as on a stop watch: 12:05, 3:00:00, or 2 d 3:00:00.
+ * @param {number} ms
+ * @returns {string}
+ */
+export function lasting(ms) {
+  const seconds = Math.round(ms / 1000);
+  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+  const [days, hours, minutes] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60)];
+  const text = days || hours ? `${hours}:${two(minutes % 60)}` : String(minutes);
+  return `${days ? `${days} d ` : ""}${text}:${two(seconds % 60)}`;
+}
+
 /** @type {Colours} */
 let colours = {};
 /** @type {Set<() => void>} */
@@ -135,17 +148,18 @@ export function ticks(low, high, count, integers = false) {
 }
 
 /**
- * Round instants between two others: full seconds, minutes, hours or days of the local clock.
+ * Round instants between two others: full seconds, minutes, hours or days, by the local clock or since a beginning.
  * @param {number} low
  * @param {number} high
  * @param {number} count
+ * @param {string} [axis]
  * @returns {number[]}
  */
-export function instants(low, high, count) {
+export function instants(low, high, count, axis = "time") {
   const steps = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800, 2592000];
   const rough = (high - low) / Math.max(1, count) / 1000;
   const step = (steps.find((each) => each >= rough) ?? Math.ceil(rough / 2592000) * 2592000) * 1000;
-  const offset = new Date(low).getTimezoneOffset() * 60_000;
+  const offset = axis === "time" ? new Date(low).getTimezoneOffset() * 60_000 : 0;
   const found = [];
   for (let each = Math.ceil((low - offset) / step) * step + offset; each <= high; each += step) found.push(each);
   return found;

@@ -1,7 +1,7 @@
 // @ts-check
 // What curves are drawn with: their data, the scale in which they are seen, axes, lines and marks.
 
-import { colour, instant, instants, number, say, ticks } from "./common.js";
+import { colour, instant, instants, lasting, number, say, ticks } from "./common.js";
 
 /** @typedef {{name: string, kind?: string} & Record<string, any>} Series */
 /** @typedef {{series: Series[], marks?: Record<string, any>[], labels?: Record<string, string>} & Record<string, any>} Data */
@@ -20,7 +20,7 @@ import { colour, instant, instants, number, say, ticks } from "./common.js";
  * @property {(pixel: number) => number} from the value of the axis at a pixel
  */
 
-export const AXES = ["round", "epochs", "time"];
+export const AXES = ["round", "epochs", "time", "elapsed"]; // `elapsed`: milliseconds since a beginning
 export const FEW = 8; // lines that colours tell apart; of more, the one that is pointed at is in colour
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
 const MARGIN = { left: 54, right: 14, top: 14, bottom: 26 };
@@ -129,6 +129,7 @@ export function nearest(list, value) {
  * @param {number} value
  */
 export function placeText(scale, axis, value) {
+  if (axis === "elapsed") return lasting(value);
   return axis === "time" ? instant(value, scale.last - scale.first) : number(value);
 }
 
@@ -160,7 +161,8 @@ export function drawAxes(context, scale, axis, { width, height }) {
   context.strokeStyle = colour("edge");
   const room = (width - MARGIN.left - MARGIN.right) / 90;
   const { first, last } = scale;
-  const found = axis === "time" ? instants(first, last, room) : ticks(first, last, room, axis === "round");
+  const clocked = axis === "time" || axis === "elapsed";
+  const found = clocked ? instants(first, last, room, axis) : ticks(first, last, room, axis === "round");
   for (const tick of found) {
     const at = Math.round(scale.x(tick)) + 0.5;
     stroke(context, at, bottom, at, bottom + 4);

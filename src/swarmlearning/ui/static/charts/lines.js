@@ -4,7 +4,8 @@
 // Data: {"series": [{"name": "SL-1", "kind": "site", "round": [0, 1], "epochs": [..], "time": [ms since 1970, ..],
 // "loss": [0.7, null], "metric": [..]}, ..], "marks": [{"round": 12, "text": "best"}], "labels": {"metric": "AUC"}}.
 // An axis that all series share may stand beside `series` once; it grows. `kind` is "swarm" for the curve of them all,
-// which is drawn above the others; any further list of numbers is a measure, too. null: nothing was measured.
+// which is drawn above the others; any further list of numbers is a measure, too. null: nothing was measured. An axis
+// `elapsed` has milliseconds since the beginning of each.
 // Attributes: `label`, `src`, `measure` (only that one is shown), `axis` (the first one), `height` (pixels).
 //
 // A drag of the mouse, or +, shows a part of the axis; a double click, or Escape, shows all of it again.

@@ -1,0 +1,22 @@
+"""What a UI has recorded of a ledger in memory: the runs of its trainings."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from support.ledgerui import LedgerUi
+from support.network import Ledger
+from swarmlearning.ledger.history import steps
+from swarmlearning.views.report import Recorder
+
+
+def recorder_of(ledger: Ledger) -> Recorder:
+    """The records of the ledger as it is."""
+    made = Recorder()
+    for step in steps(ledger.blocks):
+        made.add(step)
+    return made
+
+
+def recording(ui: LedgerUi, ledger: Ledger) -> None:
+    """This UI has the records of the ledger."""
+    ui.feed._records = cast(Any, SimpleNamespace(recorder=recorder_of(ledger), index=None))
