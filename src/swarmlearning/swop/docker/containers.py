@@ -56,6 +56,19 @@ async def find(engine: Engine, name: PairName) -> dict[Part, Found]:
     return found
 
 
+async def find_patiently(engine: Engine, name: PairName) -> dict[Part, Found]:
+    """As `find`, but waits for an engine that is away for a while. Raises `EngineError` where it stays away."""
+    loop = asyncio.get_running_loop()
+    patience = loop.time() + _RETRY_SECONDS
+    async for _ in Backoff(0.5, 5.0):
+        try:
+            return await find(engine, name)
+        except EngineError:
+            if loop.time() > patience:
+                raise
+    raise AssertionError("unreachable")
+
+
 async def _state(engine: Engine, container: str) -> Found | None:
     try:
         found = await engine.get("containers", container, "json")
@@ -96,21 +109,6 @@ async def start(engine: Engine, container: str) -> None:
         if error.status == 0:
             raise
         raise ManagerError("no-start", str(error)) from error
-
-
-async def ended(engine: Engine, container: str) -> None:
-    """Waits until a container has ended. Raises `EngineError` where the engine stays away."""
-    loop = asyncio.get_running_loop()
-    patience = loop.time() + _RETRY_SECONDS
-    async for _ in Backoff(0.5, 5.0):
-        try:
-            await engine.post("containers", container, "wait", seconds=None)
-            return
-        except EngineError as error:
-            if error.is_missing:
-                return
-            if loop.time() > patience:
-                raise
 
 
 async def stop(engine: Engine, container: str) -> None:

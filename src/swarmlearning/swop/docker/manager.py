@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.bodies import Reason
 from swarmlearning.swop.docker import containers, images, volumes
 from swarmlearning.swop.docker.contents import Contents
@@ -24,6 +23,9 @@ from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserCon
 
 KEPT_LOGS: Final = 20
 """Attempts whose logs stay."""
+_LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks at a pair that runs. Docker's `wait` would tell at once, but Podman 4 answers it by looking
+without a pause itself: with three pairs that was most of a processor for as long as they trained."""
 
 
 class DockerManager:
@@ -124,14 +126,12 @@ class DockerManager:
         """See `ResourceManager`."""
         name = self._name(attempt, index)
         async with _refusals():
-            async for _ in Backoff(0.05, 1.0):
-                found = await containers.find(self._engine, name)
+            while True:
+                found = await containers.find_patiently(self._engine, name)
                 state = containers.pair_state(found)
-                running = [each.id for each in found.values() if each.code is None]
-                if state != known or not running:
+                if state != known or all(each.code is not None for each in found.values()):
                     return state
-                await self._any_ended(running)
-        raise AssertionError("unreachable")
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def stop(self, attempt: Attempt, index: int) -> None:
         """See `ResourceManager`."""
@@ -198,17 +198,6 @@ class DockerManager:
         user = self._settings.sl_user
         folders = {".": (User(user.uid, GROUP), 0o3770), "sl": (user, 0o700)}
         await volumes.set_folders(self._engine, sl, SL_FOLDER, folders)
-
-    async def _any_ended(self, running: Collection[str]) -> None:
-        waits = [asyncio.create_task(containers.ended(self._engine, container)) for container in running]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for each in done:
-                each.result()
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _end(self, labels: Mapping[str, str]) -> None:
         """Ends the containers with these labels, user containers first; removes them and their volumes, unless kept."""
