@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 
 from swarmlearning.ui.app import make_ui
+from swarmlearning.ui.hosts.secretbox import SecretBox
 from swarmlearning.ui.security.csrf import token_of
 from swarmlearning.ui.security.passwords import hashed
 from swarmlearning.ui.security.roles import Role
@@ -67,10 +68,10 @@ class App:
 
 
 @asynccontextmanager
-async def ui_app(folder: Path, serving: Serving | None = None) -> AsyncIterator[App]:
+async def ui_app(folder: Path, serving: Serving | None = None, secrets: SecretBox | None = None) -> AsyncIterator[App]:
     """An application with one admin, `ada`, whose data lie in this folder."""
     with Database(folder) as database:
-        app = App(Site(UiSettings(folder, serving=serving or Serving()), database))
+        app = App(Site(UiSettings(folder, serving=serving or Serving(), secrets=secrets), database))
         await app.site.users.add("ada", "admin", HASH)
         try:
             yield app

@@ -32,6 +32,8 @@ class Site:
         self.streams: list[queue.Queue[str | None]] = []
         self.opened = threading.Semaphore(0)
         self.closed = threading.Semaphore(0)
+        self.unheard = 0
+        """Changes after the next answer that nobody is told of."""
 
     def change(self, *topics: str) -> None:
         """A newer version, of which all open pages hear."""
@@ -49,7 +51,8 @@ class Site:
         """The page now."""
         items = "".join(f"<li>item {number}</li>" for number in range(self.version))
         log = "\n".join(f"line {number}" for number in range(200))
-        return chart_page(BODY.format(version=self.version, items=items, log=log))
+        page = chart_page(BODY.format(version=self.version, items=items, log=log))
+        return page.replace("<body>", f'<body data-news="{self.version}">')
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -62,6 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/":
             self.site.fetched += 1
             self._answer("text/html; charset=utf-8", self.site.page.encode())
+            self.site.version, self.site.unheard = self.site.version + self.site.unheard, 0
         else:
             file = UI / path.lstrip("/")
             self._answer(TYPES[file.suffix], file.read_bytes())
@@ -81,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        self.wfile.write(b": hello\n\n")
+        self.wfile.write(f"event: since\ndata: {self.site.version}\n\n".encode())
         stream: queue.Queue[str | None] = queue.Queue()
         self.site.streams.append(stream)
         self.site.opened.release()
@@ -116,6 +120,19 @@ def served(site: Site, port: int) -> Iterator[str]:
         site.end()
         server.shutdown()
         server.server_close()
+
+
+def test_what_has_changed_before_a_page_hears_of_changes_is_shown(chromium: Chromium) -> None:
+    site = Site()
+    site.unheard = 1
+
+    def story(page: "Page") -> None:
+        page.goto(address)
+        page.get_by_text("Round 2").wait_for()
+
+    with served(site, fixed_port()) as address:
+        chromium.run(story)
+    assert site.fetched == 2
 
 
 def test_what_changes_is_shown_and_focus_scroll_and_typing_stay(chromium: Chromium) -> None:

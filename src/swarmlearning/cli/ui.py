@@ -52,6 +52,10 @@ class UiOptions:
     sn_ip: Annotated[str, typer.Option(help="Address of any SN of the network.")] = "127.0.0.1"
     sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304
     network_id: NetworkId = ""
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the bundle that hosts get (make bundle); by default bundle/ in the data folder."),
+    ] = None
     data_dir: DataDir = None
     log_level: Annotated[Level, typer.Option("--log-level", help="How much to log.")] = "INFO"
     ready_fd: Annotated[
@@ -88,6 +92,8 @@ class UiOptions:
             serving=self.serving(),
             idle_minutes=environment.slm_ui_idle_minutes,
             longest_hours=environment.slm_ui_session_hours,
+            bundle=self.bundle,
+            secrets=environment.secret_box(),
         )
 
 

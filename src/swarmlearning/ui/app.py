@@ -16,6 +16,8 @@ from swarmlearning.ui.pages.events import add_events
 from swarmlearning.ui.pages.executing import add_tasks
 from swarmlearning.ui.pages.experiments import add_experiments
 from swarmlearning.ui.pages.governing import add_organisations
+from swarmlearning.ui.pages.hosting import add_hosting
+from swarmlearning.ui.pages.hosts import add_hosts
 from swarmlearning.ui.pages.inviting import add_invitations
 from swarmlearning.ui.pages.jobs import add_jobs
 from swarmlearning.ui.pages.ledger import add_ledger
@@ -40,7 +42,7 @@ PAGES: Final = (
     *(add_tasks, add_contracts, add_approvals, add_logs),  # before projects, which may have any other name
     *(add_projects, add_project_nodes),
     *(add_organisations, add_invitations),
-    *(add_jobs,),
+    *(add_jobs, add_hosts, add_hosting),
 )
 """What adds the routes of a page. Each route has its line in `security/roles.py`."""
 

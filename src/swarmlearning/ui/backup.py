@@ -26,6 +26,7 @@ import msgspec
 from swarmlearning.errors import UserError
 from swarmlearning.files import make_private, open_plain
 from swarmlearning.ui.projects.keyfinder import CHUNK, holds_key, text_holds_key
+from swarmlearning.ui.settings import BUNDLE
 
 LIST: Final = "CONTENT.json"
 MOST_LIST: Final = 32 * 1024 * 1024
@@ -115,9 +116,12 @@ def _write(folder: Path, working: Path, archive: Path, version: str) -> Done:
 
 
 def _files(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """The files to save, in the order of their paths; links, sockets and locks are left out."""
+    """The files to save, in the order of their paths; links, sockets, locks and the bundle are left out."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not (Path(parent) / each).is_symlink())
+        if Path(parent) == folder and BUNDLE in folders:
+            folders.remove(BUNDLE)
+            left_out.append(f"{BUNDLE}/")
         for name in sorted(names):
             path = Path(parent) / name
             try:

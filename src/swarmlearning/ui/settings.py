@@ -1,5 +1,6 @@
 """What the UI is started with: options, and variables of the environment by the names that are documented."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,12 @@ from pydantic import Field
 from swarmlearning.identity.source import WatchedSource
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.settings import Environment
+from swarmlearning.ui.hosts.secretbox import SecretBox
 
 PORT: Final = 30302
 """The port of the original's installer, which people open in a browser, too."""
 LONGEST_SECRET_FILE: Final = 4096
+BUNDLE: Final = "bundle"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Serving:
 @dataclass(frozen=True)
 class UiSettings:
     """`address`: of the first SN to ask (`host:port`); `source` has the UI's identity, None before the first set-up;
-    `network_id`: of the only network to accept, empty: the first one found. `folder`: what the UI keeps."""
+    `network_id`: of the only network to accept, empty: the first one found. `folder`: what the UI keeps.
+    `bundle`: the folder of what is installed on hosts, None: one below `folder`; `secrets` seals their logins, None:
+    none are kept."""
 
     folder: Path
     address: str = ""
@@ -40,6 +45,13 @@ class UiSettings:
     serving: Serving = field(default_factory=Serving)
     idle_minutes: int = 60
     longest_hours: int = 12
+    bundle: Path | None = None
+    secrets: SecretBox | None = None
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Where the bundle is that hosts get."""
+        return self.bundle or self.folder / BUNDLE
 
 
 class UiEnvironment(Environment):
@@ -50,6 +62,7 @@ class UiEnvironment(Environment):
     SLM_UI_ADMIN_PASSWORD_FILE   file whose first line is that password, in place of the former
     SLM_UI_IDLE_MINUTES          minutes without use after which a session ends
     SLM_UI_SESSION_HOURS         hours after which a session ends in any case
+    SLM_UI_SECRETS_KEY           under which logins at hosts are kept, encrypted; without it none are (see `secret_box`)
     """
 
     slm_ui_admin_user: str = ""
@@ -57,6 +70,10 @@ class UiEnvironment(Environment):
     slm_ui_admin_password_file: Path | None = None
     slm_ui_idle_minutes: int = Field(default=60, ge=1, le=24 * 60)
     slm_ui_session_hours: int = Field(default=12, ge=1, le=30 * 24)
+
+    def secret_box(self) -> SecretBox | None:
+        """What seals under SLM_UI_SECRETS_KEY, which is no field: no message shows it. Raises `SecretBoxError`."""
+        return SecretBox.of(os.environ)
 
     def first_admin(self) -> tuple[str, str] | None:
         """Name and password of the first user, None where the environment names none. Raises `NodeError`."""

@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 
 from fastapi import Depends, Request
 
+from swarmlearning.ui.access import Access
 from swarmlearning.ui.jobs.jobs import Jobs
 from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.pages.flash import Flashes
@@ -15,6 +16,7 @@ from swarmlearning.ui.security.roles import Role, may
 from swarmlearning.ui.security.throttle import Throttle
 from swarmlearning.ui.settings import UiSettings
 from swarmlearning.ui.store.database import Database
+from swarmlearning.ui.store.hosts import Hosts, PinnedKeys
 from swarmlearning.ui.store.jobs import PastJobs
 from swarmlearning.ui.store.sessions import Sessions
 from swarmlearning.ui.store.settings import Settings
@@ -37,6 +39,9 @@ class Site:
         self.flashes = Flashes()
         self.projects = Projects(settings.folder / "projects")
         self.feed = Feed(settings.folder, self.kept, settings.address, settings.source, settings.network_id)
+        self.hosts = Hosts(database)
+        self.host_keys = PinnedKeys(database)
+        self.access = Access(self.hosts, self.host_keys, settings.secrets)
         self.jobs = Jobs(PastJobs(database), lambda: self.feed.news.publish("jobs"))
 
 
@@ -48,6 +53,8 @@ class Visit:
     request: Request
     admitted: Admitted
     language: Language
+    news: int = 0
+    """The count of news when the request came."""
 
     @property
     def feed(self) -> Feed:
@@ -99,7 +106,8 @@ def visit_of(request: Request) -> Visit:
     admitted: Admitted = request.scope.get("state", {}).get("admitted", Admitted())
     preferred = admitted.user.language if admitted.user else ""
     site: Site = request.app.state.site
-    return Visit(site, request, admitted, chosen(preferred, request.headers.get("accept-language", "")))
+    language = chosen(preferred, request.headers.get("accept-language", ""))
+    return Visit(site, request, admitted, language, site.feed.news.count)
 
 
 Here: TypeAlias = Annotated[Visit, Depends(visit_of)]

@@ -54,16 +54,14 @@ class Bundle:
     @classmethod
     def read(cls, folder: Path) -> "Bundle":
         """The bundle in this folder, its files checked. Raises `BundleError`; takes a second for each GB or so."""
+        version = stated_version(folder)
         files = tuple(_checked(folder, path, digest) for digest, path in _sums(folder))
-        found = [match[1] for each in files if (match := _WHEEL.fullmatch(each.path)) is not None]
-        if len(found) != 1:
-            raise BundleError(f"{folder} is no bundle of the product: it has {len(found)} wheels of swarmlearning")
         if sum(each.size for each in files) > MOST_BYTES:
             raise BundleError(f"{folder} is larger than a bundle can be ({MOST_BYTES // 2**30} GB)")
         note = folder / FOLDER / "PYTHONS"
         noted = any(each.path == f"{FOLDER}/PYTHONS" for each in files)
         packages = tuple(read_pythons(note.read_text())) if noted else ()
-        return cls(folder, checked_version(found[0]), files, packages)
+        return cls(folder, version, files, packages)
 
     def python(self, facts: Facts) -> Python:
         """The interpreter of a host to install for: the newest for which there are packages. Raises `BundleError`."""
@@ -98,6 +96,14 @@ class Bundle:
 async def read_bundle(folder: Path) -> Bundle:
     """`Bundle.read` beside other work."""
     return await asyncio.to_thread(Bundle.read, folder)
+
+
+def stated_version(folder: Path) -> str:
+    """The version of the bundle in this folder by its list, whose files are not checked. Raises `BundleError`."""
+    found = [match[1] for _, path in _sums(folder) if (match := _WHEEL.fullmatch(path)) is not None]
+    if len(found) != 1:
+        raise BundleError(f"{folder} is no bundle of the product: it has {len(found)} wheels of swarmlearning")
+    return checked_version(found[0])
 
 
 def _sums(folder: Path) -> Iterator[tuple[str, str]]:

@@ -137,6 +137,12 @@ def kind_of(name: str) -> Kind:
     return _KINDS[role]
 
 
+def proper_name(folder: str) -> str:
+    """A node's name by that of its folder on the host: the role in upper case."""
+    role, _, rest = folder.partition("-")
+    return f"{role.upper()}-{rest}"
+
+
 def usr(layout: Layout, name: str) -> str:
     """The folder of what a node was given: profile, tasks, scripts."""
     return f"{layout.node(name)}/usr"

@@ -9,6 +9,7 @@ from swarmlearning.ui.hosts.installing import install, prune, remove, switch
 from swarmlearning.ui.hosts.judging import Plan
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.machine import Machine, MachineError
+from swarmlearning.ui.hosts.nodes import proper_name
 from swarmlearning.ui.hosts.progress import Tell
 from swarmlearning.ui.hosts.running import NodeState, start, states, stop
 
@@ -47,7 +48,7 @@ async def uninstall(machine: Machine, layout: Layout, tell: Tell, *, data: bool 
     for node in await states(machine, layout):
         if node.state in ("running", "starting"):
             tell("stop", "running", node.name)
-            await stop(machine, layout, _proper(node))
+            await stop(machine, layout, proper_name(node.name))
     tell("stop", "done")
     await remove(machine, layout, tell, data=data)
 
@@ -55,8 +56,8 @@ async def uninstall(machine: Machine, layout: Layout, tell: Tell, *, data: bool 
 async def _restart(machine: Machine, layout: Layout, nodes: Sequence[NodeState], tell: Tell) -> None:
     for number, node in enumerate(nodes):
         tell("restart", "running", node.name, number, len(nodes))
-        await stop(machine, layout, _proper(node))
-        await start(machine, layout, _proper(node), node.how)
+        await stop(machine, layout, proper_name(node.name))
+        await start(machine, layout, proper_name(node.name), node.how)
     tell("restart", "done", "", len(nodes), len(nodes))
 
 
@@ -66,9 +67,3 @@ async def _back(machine: Machine, layout: Layout, former: str, nodes: Sequence[N
     await switch(machine, layout, former)
     await _restart(machine, layout, nodes, tell)
     tell("back", "done", former)
-
-
-def _proper(node: NodeState) -> str:
-    """The node's name with its role in upper case: the host knows folders."""
-    role, _, rest = node.name.partition("-")
-    return f"{role.upper()}-{rest}"

@@ -57,9 +57,12 @@ class News:
         self._subscribers: set[Subscriber] = set()
         self._users: Counter[str] = Counter()
         self.closed = False
+        self.count = 0
+        """So many news there were: a page that is older than its stream of news has missed some."""
 
     def publish(self, *topics: Topic) -> None:
         """These have changed."""
+        self.count += 1
         for each in self._subscribers:
             each.tell(topics)
 

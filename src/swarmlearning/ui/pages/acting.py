@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.responses import RedirectResponse, Response
@@ -92,9 +93,11 @@ def action(
 
 
 def answer(visit: Visit, done: Done, status: int = 200) -> Response:
-    """The answer to an action: the message as JSON, or the way to the page that tells it."""
+    """The answer to an action: the message as JSON, with the page to go on with in its header, or the way there."""
     if visit.wants_json:
-        return as_json(done.flash, status)
+        told = as_json(done.flash, status)
+        told.headers["location"] = quote(done.to, safe="/?=&#:~")
+        return told
     visit.site.flashes.add(visit.admitted.session, done.flash)
     return RedirectResponse(done.to, 303)
 

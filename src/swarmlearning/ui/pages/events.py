@@ -21,7 +21,8 @@ def add_events(app: FastAPI) -> None:
 
     @app.get("/events", response_class=Response, response_model=None)
     async def events(visit: Here, topics: Annotated[str, Query(max_length=200)] = "") -> Response:
-        """Events `changed`, whose data are the topics (JSON), and `ended` when the session has ended."""
+        """Events `since`, with the count of news before the stream, `changed`, whose data are the topics (JSON), and
+        `ended` when the session has ended."""
         wanted = {each for each in TOPICS if each in topics.split(",")} or set(TOPICS)
         stream = _events(visit, visit.feed.news, wanted)
         first = await anext(stream)  # raises before the answer begins
@@ -42,7 +43,7 @@ async def _with(first: str, rest: AsyncGenerator[str, None]) -> AsyncIterator[st
 async def _events(visit: Visit, news: News, topics: set[Topic]) -> AsyncGenerator[str, None]:
     try:
         with news.subscribed(visit.user.name, topics) as subscriber:
-            yield f"retry: {RETRY_MS}\n\n"
+            yield f"retry: {RETRY_MS}\nevent: since\ndata: {news.count}\n\n"
             while not news.closed:
                 if changed := await subscriber.next(BEAT_SECONDS):
                     yield f"event: changed\ndata: {msgspec.json.encode(changed).decode()}\n\n"

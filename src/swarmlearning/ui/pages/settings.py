@@ -8,10 +8,12 @@ from fastapi import FastAPI, Form
 from swarmlearning import __version__
 from swarmlearning.ui.pages.acting import Done, action
 from swarmlearning.ui.pages.flash import Flash
+from swarmlearning.ui.pages.hosts import DEFAULT, BundleView, bundle_view
 from swarmlearning.ui.pages.page import page
 from swarmlearning.ui.security.passwords import LEAST, MOST, require_good
 from swarmlearning.ui.security.roles import ROLES, Role
 from swarmlearning.ui.site import Here
+from swarmlearning.ui.store.hosts import HostFault
 from swarmlearning.ui.store.users import LONGEST_NAME, User, require_name
 
 PATH = "/settings"
@@ -37,6 +39,7 @@ class SettingsView(msgspec.Struct, frozen=True):
     roles: tuple[Role, ...]
     least: int
     about: About
+    bundle: BundleView
 
 
 def add_settings(app: FastAPI) -> None:
@@ -53,7 +56,15 @@ def add_settings(app: FastAPI) -> None:
             network_id=feed.chain.network_id,
             folder=str(visit.site.settings.folder),
         )
-        return SettingsView(await visit.site.users.all(), ROLES, LEAST, about)
+        return SettingsView(await visit.site.users.all(), ROLES, LEAST, about, await bundle_view(visit))
+
+    @action(app, "/settings/version", PATH)
+    async def set_version(visit: Here, bundle: Annotated[str, Form(max_length=200)]) -> Done:
+        known = {each.name: each.version for each in (await bundle_view(visit)).all}
+        if bundle not in known:
+            raise HostFault("settings.no-version", f"there is no bundle {bundle[:100]!r} any more", name=bundle[:100])
+        await visit.site.kept.set(DEFAULT, bundle)
+        return Done(Flash("done", visit.text("settings.version-set", version=known[bundle])), PATH)
 
     @action(app, "/settings/users", PATH)
     async def add(visit: Here, name: Name, password: Password, role: Annotated[Role, Form()] = "viewer") -> Done:

@@ -17,6 +17,8 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 BODY: Final = 64 * KIB
 """Bytes of a request's body, where a path does not state others."""
+LOGIN: Final = 512 * KIB
+"""Bytes of a form with a login at hosts (`pages/logins.py`): less than is ever written to a disk."""
 
 
 class Access(NamedTuple):
@@ -80,11 +82,19 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     **_acts("admin", *(f"/organisations/{act}" for act in ("lift", "authority/retire", "withdraw", "certify"))),
     **_acts("admin", *(f"/organisations/{act}" for act in ("invite", "invite-organisation"))),
     **_acts("admin", *(f"/organisations/{act}" for act in ("admit", "authority")), body=256 * KIB),
+    # hosts
+    **_pages("viewer", "/hosts", "/hosts/keys", "/hosts/{address}"),
+    **_pages("operator", "/hosts/{address}/output"),
+    **_acts("operator", *(f"/hosts/{act}" for act in ("add", "change", "remove", "forget-login", "keys/ask"))),
+    **_acts("operator", *(f"/hosts/{act}" for act in ("keys/confirm", "look", "install", "start", "stop")), body=LOGIN),
+    **_acts("admin", "/hosts/keys/forget"),
+    **_acts("admin", "/hosts/uninstall", body=LOGIN),
     # long work
     **_pages("viewer", "/jobs", "/jobs/{number:int}"),
     **_acts("operator", "/jobs/{number:int}/cancel"),
     # the UI itself
     **_pages("admin", "/settings"),
+    **_acts("admin", "/settings/version"),
     **_acts("admin", "/settings/users", "/settings/users/role", "/settings/users/password", "/settings/users/remove"),
 }
 """Method and path as the routes have them. HEAD is as GET."""

@@ -1,11 +1,12 @@
 // @ts-check
-// What buttons do in the browser alone: copy a command, open and close dialogs. All listeners are on the document, so
+// What buttons do in the browser alone: copy a command, open and close dialogs, tick all boxes of a name. All listeners are on the document, so
 // fragments that come later need nothing.
 
 const canCopy = window.isSecureContext && "clipboard" in navigator;
 
 /** @param {ParentNode} part shows the buttons of a part of the page that work here */
 function enable(part) {
+  for (const box of part.querySelectorAll("[data-ticks][hidden]")) box.removeAttribute("hidden");
   if (!canCopy) return;
   for (const button of part.querySelectorAll("[data-copy][hidden]")) button.removeAttribute("hidden");
 }
@@ -46,6 +47,13 @@ document.addEventListener("click", (event) => {
   } else {
     button.closest("dialog")?.close();
   }
+});
+
+document.addEventListener("change", (event) => {
+  const all = event.target;
+  if (!(all instanceof HTMLInputElement) || !all.dataset.ticks) return;
+  for (const each of all.form?.elements ?? [])
+    if (each instanceof HTMLInputElement && each.name === all.dataset.ticks) each.checked = all.checked;
 });
 
 new MutationObserver((changes) => {

@@ -74,6 +74,11 @@ function listen() {
     if (tries) refresh(topics);
     tries = 0;
   });
+  source.addEventListener("since", (event) => {
+    const loaded = document.body.dataset.news; // news between this page and its stream are told to nobody
+    if (loaded !== undefined && loaded !== event.data) refresh(topics);
+    document.body.dataset.news = event.data;
+  });
   source.addEventListener("changed", (event) => refresh(JSON.parse(event.data)));
   source.addEventListener("ended", end);
   source.addEventListener("error", () => {

@@ -23,7 +23,7 @@ export function morph(old, anew) {
  */
 function ownState(element) {
   if (element.tagName === "DETAILS" || element.tagName === "DIALOG") return ["open"];
-  if (element.hasAttribute("data-copy")) return ["hidden"];
+  if (element.hasAttribute("data-copy") || element.hasAttribute("data-ticks")) return ["hidden"];
   return [];
 }
 
