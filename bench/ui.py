@@ -6,6 +6,9 @@ transaction until an open page shows what it has changed. `page_kb`: all that th
 `server_rss_mb`: of the UI's process after all that. `frame_ms_64x1000`: drawing the participation of 64 sites in 1,000
 rounds anew while it is scrolled, at the worst of its sizes. The floors are the same browser's with a page that has
 one line, and with a canvas of the same size that is merely filled. All are medians.
+
+`scroll_frame_ms`, `point_frame_ms`, `long_page_kb`, `long_page_elements`: of the served pages of such a training; see
+`uiframes.py`.
 """
 
 import argparse
@@ -30,6 +33,7 @@ from swarmlearning.identity.workspace import Workspace
 from swarmlearning.operator.contracts import create_shared
 from swarmlearning.operator.session import Operator, acting
 from swarmlearning.supervise.processes import Processes, RunError
+from uiframes import long_training
 
 SECONDS: Final = 120.0
 ADMIN: Final = {"SLM_UI_ADMIN_USER": "bench", "SLM_UI_ADMIN_PASSWORD": "a benchmark has no secrets"}
@@ -70,6 +74,11 @@ class Outcome(msgspec.Struct, frozen=True):
     server_rss_mb: float
     frame_ms_64x1000: float
     floor_frame_ms: float
+    scroll_frame_ms: float
+    point_frame_ms: float
+    floor_page_frame_ms: float
+    long_page_kb: float
+    long_page_elements: int
 
 
 async def measure(folder: Path, repeats: int) -> Outcome:
@@ -93,10 +102,12 @@ async def measure(folder: Path, repeats: int) -> Outcome:
             async with acting(sn, source, folder / "operator", lasting=True) as operator:
                 delays = await updates(browser, state, address, operator, repeats)
             frame, floor_frame = await frames(browser, state, address)
+            memory = resident_bytes(ui.child.pid) / MEGABYTE
+            long = await long_training(folder, browser)
         await browser.close()
-        memory = resident_bytes(ui.child.pid) / MEGABYTE
     milliseconds = [median(cold), median(warm), median(floor), median(delays)]
-    return Outcome(*(round(each, 1) for each in (*milliseconds, size / 1000, memory, frame, floor_frame)))
+    of_long = msgspec.structs.astuple(long)
+    return Outcome(*(round(each, 1) for each in (*milliseconds, size / 1000, memory, frame, floor_frame, *of_long)))
 
 
 async def start_ui(processes: Processes, folder: Path, workspace: Workspace, sn: str) -> Linked:
@@ -201,7 +212,10 @@ def main() -> None:
             f"first paint {found.first_paint_ms:.0f} ms cold, {found.first_paint_warm_ms:.0f} warm (floor "
             f"{found.floor_paint_ms:.0f}); a transaction is seen after {found.update_delay_ms:.0f} ms; the page has "
             f"{found.page_kb:.0f} KB, the server {found.server_rss_mb:.0f} MB; a frame of {SITES} x {ROUNDS} takes "
-            f"{found.frame_ms_64x1000:.1f} ms (floor {found.floor_frame_ms:.1f})"
+            f"{found.frame_ms_64x1000:.1f} ms (floor {found.floor_frame_ms:.1f}), one of its page while it is scrolled "
+            f"{found.scroll_frame_ms:.1f}, while charts are pointed at {found.point_frame_ms:.1f} (floor "
+            f"{found.floor_page_frame_ms:.1f}); that page has {found.long_page_kb:.0f} KB and "
+            f"{found.long_page_elements} elements"
         )
 
 

@@ -22,6 +22,11 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     server_rss_mb: float
     frame_ms_64x1000: float
     floor_frame_ms: float
+    scroll_frame_ms: float
+    point_frame_ms: float
+    floor_page_frame_ms: float
+    long_page_kb: float
+    long_page_elements: int
 
 
 @needs("chromium")

@@ -3,20 +3,22 @@
 A story has several checks, each under a name of its own; every other test is a check by itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from operate.table import ROWS
+from operate.table import ROWS, Row
 from security.report import function_of
 from security.table import sentence
 from support.checks import HELD, MISSED
 
 
 class Report:
-    """Collects the checks of all tests. `passed` and `missed`: how many."""
+    """Collects the checks of all tests of a table. `passed` and `missed`: how many."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Sequence[Row] = ROWS, name: str = "operate") -> None:
+        self._rows = rows
+        self._name = name
         self._checks: dict[str, list[tuple[bool, str]]] = {}
         self._absent: dict[str, str] = {}
 
@@ -52,10 +54,10 @@ class Report:
             yield f"  {'passed' if held else 'FAILED'}  {check}"
         for test, reason in self._absent.items():
             yield f"not run: {sentence(test)} ({reason})"
-        yield f"operate: {self.passed} checks passed" + (f", {self.missed} failed" if self.missed else "")
+        yield f"{self._name}: {self.passed} checks passed" + (f", {self.missed} failed" if self.missed else "")
 
     def _all(self) -> Iterator[tuple[str, bool, str]]:
-        for row in ROWS:
+        for row in self._rows:
             for test in row.tests:
                 absent = [] if test in self._absent else [(False, sentence(test))]
                 for held, check in self._checks.get(test) or absent:

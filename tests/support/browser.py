@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
@@ -51,8 +52,20 @@ LAPTOP: Final = View()
 PHONE: Final = View(390, 844)
 
 
+class Tab:
+    """A page that stays open, in the browser's thread."""
+
+    def __init__(self, thread: ThreadPoolExecutor, page: Page) -> None:
+        self._thread = thread
+        self._page = page
+
+    def run(self, story: Callable[[Page], T]) -> T:
+        """Returns what the story returns, which goes on where the one before has left the page."""
+        return self._thread.submit(story, self._page).result(SECONDS)
+
+
 class Chromium:
-    """A browser in a thread of its own."""
+    """A browser in a thread of its own, which has the network of the thread that makes it."""
 
     def __init__(self, pictures: Path | None) -> None:
         self._pictures = pictures
@@ -67,6 +80,17 @@ class Chromium:
         contain none of the `allowed` texts. `profile`: more options of Playwright's `new_context`."""
         return self._thread.submit(self._run, story, view, allowed, profile).result(SECONDS)
 
+    @contextmanager
+    def tab(self, view: View = LAPTOP, allowed: tuple[str, ...] = (), **profile: object) -> Iterator[Tab]:
+        """A page that stays open from story to story. Fails at its end for complaints, as `run` does."""
+        complaints: list[str] = []
+        context = self._thread.submit(self._opened, view, complaints, profile).result(SECONDS)
+        try:
+            yield Tab(self._thread, self._thread.submit(context.new_page).result(SECONDS))
+            _raise(complaints, allowed)
+        finally:
+            self._thread.submit(context.close).result(SECONDS)
+
     def shoot(self, page: Page, name: str) -> None:
         """Called by a story: a picture of the whole page, where pictures are kept."""
         if self._pictures is not None:
@@ -79,6 +103,16 @@ class Chromium:
         self._thread.shutdown()
 
     def _run(self, story: Callable[[Page], T], view: View, allowed: tuple[str, ...], profile: dict[str, Any]) -> T:
+        complaints: list[str] = []
+        context = self._opened(view, complaints, profile)
+        try:
+            result = story(context.new_page())
+            _raise(complaints, allowed)
+            return result
+        finally:
+            context.close()
+
+    def _opened(self, view: View, complaints: list[str], profile: dict[str, Any]) -> BrowserContext:
         settings: dict[str, Any] = {
             "viewport": {"width": view.width, "height": view.height},
             "color_scheme": view.scheme,
@@ -86,15 +120,9 @@ class Chromium:
             **profile,
         }
         context = self._started().new_context(**settings)
-        try:
-            context.set_default_timeout(EXPECTED_MS)
-            complaints = _complaints(context)
-            result = story(context.new_page())
-            found = [each for each in complaints if not any(text in each for text in allowed)]
-            assert not found, "the pages complained:\n" + "\n".join(found)
-            return result
-        finally:
-            context.close()
+        context.set_default_timeout(EXPECTED_MS)
+        _note_complaints(context, complaints)
+        return context
 
     def _started(self) -> Browser:
         if self._browser is None:
@@ -129,16 +157,18 @@ def overflows(page: Page) -> int:
     return width
 
 
-def _complaints(context: BrowserContext) -> list[str]:
-    found: list[str] = []
+def _raise(complaints: list[str], allowed: tuple[str, ...]) -> None:
+    found = [each for each in complaints if not any(text in each for text in allowed)]
+    assert not found, "the pages complained:\n" + "\n".join(found)
 
+
+def _note_complaints(context: BrowserContext, found: list[str]) -> None:
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             found.append(f"{message.type}: {message.text} ({message.location.get('url', '')})")
 
     context.on("console", note)
     context.on("weberror", lambda error: found.append(f"exception: {error.error}"))
-    return found
 
 
 # --- pytest's hooks -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """SLM-UI before a ledger in memory: its pages and acts, without a network. An operator of that ledger acts."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from swarmlearning.ui.app import make_ui
 from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.security.csrf import token_of
 from swarmlearning.ui.security.roles import Role
-from swarmlearning.ui.settings import UiSettings
+from swarmlearning.ui.settings import Serving, UiSettings
 from swarmlearning.ui.site import Site
 from swarmlearning.ui.store.database import Database
 
@@ -89,6 +90,10 @@ class LedgerFeed(Feed):
     def chain(self) -> Chain:
         return self._ledger.chain if self._ledger else Chain()
 
+    async def run(self) -> None:
+        """There is nothing to follow."""
+        await asyncio.Event().wait()
+
     async def use(self, work: Callable[[Operator], Awaitable[T]]) -> T:
         assert self._ledger is not None
         return await work(cast(Operator, LedgerOperator(self._ledger, self._uid, self.persons)))
@@ -156,11 +161,13 @@ class LedgerUi:
 
 
 @asynccontextmanager
-async def ledger_ui(folder: Path, ledger: Ledger | None, uid: str = "op-1") -> AsyncIterator[LedgerUi]:
+async def ledger_ui(
+    folder: Path, ledger: Ledger | None, uid: str = "op-1", serving: Serving | None = None
+) -> AsyncIterator[LedgerUi]:
     """The UI with its data in this folder, before this ledger."""
     folder.mkdir(exist_ok=True)
     with Database(folder) as database:
-        made = LedgerUi(Site(UiSettings(folder), database), ledger, uid)
+        made = LedgerUi(Site(UiSettings(folder, serving=serving or Serving()), database), ledger, uid)
         try:
             yield made
         finally:

@@ -51,7 +51,12 @@ def kept(folder: Path) -> Iterator[Database]:
 
 async def serve(settings: UiSettings, database: Database, ready: Callable[[dict[str, str]], None]) -> None:
     """Serves until cancelled; `ready` gets the address once browsers can connect. Raises `NodeError`."""
-    site = Site(settings, database)
+    await serve_site(Site(settings, database), ready)
+
+
+async def serve_site(site: Site, ready: Callable[[dict[str, str]], None]) -> None:
+    """Serves this site, as `serve` does."""
+    settings = site.settings
     listener = listen(settings.serving.host, settings.serving.port)
     port = listener.getsockname()[1]
     async with tls(settings.serving, settings.source) as context:
