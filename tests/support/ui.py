@@ -1,7 +1,7 @@
 """The web interface for tests: a process of its own beside a swarm, and people's requests to it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +33,15 @@ class Person(httpx.Client):
         answer = self.get(path, headers={"accept": "application/json"}, **request)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def until(self, path: str, reached: Callable[[Any], bool], topics: str = "ledger,status") -> Any:
+        """A page's data once they are so; looks again whenever there are news of these topics."""
+        with self.stream("GET", f"/events?topics={topics}") as stream:
+            lines = stream.iter_lines()
+            while not reached(data := self.data(path)):
+                while not next(lines).startswith("event: changed"):
+                    pass
+            return data
 
     def act(self, path: str, **form: Any) -> httpx.Response:
         """Sends a form."""
