@@ -3,8 +3,11 @@
 import errno
 import io
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -48,3 +51,22 @@ def make_private(folder: Path) -> None:
     """Makes a folder, and those above it that are missing, for their owner only. Raises `OSError`."""
     for each in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A private folder to fill, which becomes `target`, missing or empty until then, where the block does not fail.
+
+    Raises `OSError`.
+    """
+    making = target.with_name(f".{target.name}.making")
+    make_private(target.parent)
+    shutil.rmtree(making, ignore_errors=True)  # what a process that was killed has left
+    making.mkdir(mode=0o700)
+    try:
+        yield making
+        if target.exists():
+            target.rmdir()
+        making.rename(target)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)

@@ -9,14 +9,13 @@ are judged, and the checkpoint as its base (`node/checkpoints.py`).
 """
 
 import asyncio
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
-from swarmlearning.files import make_private, replace_file
+from swarmlearning.files import make_private, replace_file, whole_folder
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.attested import SignedCheckpoint, Statement, read, require_majority, signature_fault
@@ -159,24 +158,18 @@ def start_from(checkpoint: Path, data_dir: Path, *, sn: bool, network_id: str = 
     chain = signed.chain
     if block and chain.hash != block:
         raise NodeError(f"{checkpoint} is not used: its head is block {chain.hash}, not {block}")
-    making, uid = data_dir.with_name(f".{data_dir.name}.starting"), str(uuid.uuid4())
+    uid = str(uuid.uuid4())
     try:
-        shutil.rmtree(making, ignore_errors=True)
-        make_private(making)
-        replace_file(making / BASE_FILE, signed.encode())
-        write_record(making, NodeRecord(uid, 0, chain.network_id, network.network(chain.world).name))
-        if sn:
-            first = min(chain.hashes)
-            with ChainWriter(making / CHAIN_FILE) as writer:
-                for height, raw in enumerate(signed.blocks, first):
-                    writer.add(height, raw)
-        if data_dir.exists():
-            data_dir.rmdir()
-        making.rename(data_dir)
+        with whole_folder(data_dir) as making:
+            replace_file(making / BASE_FILE, signed.encode())
+            write_record(making, NodeRecord(uid, 0, chain.network_id, network.network(chain.world).name))
+            if sn:
+                first = min(chain.hashes)
+                with ChainWriter(making / CHAIN_FILE) as writer:
+                    for height, raw in enumerate(signed.blocks, first):
+                        writer.add(height, raw)
     except OSError as error:
-        raise NodeError(f"{error.filename or making}: {error.strerror}. Nothing was made") from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+        raise NodeError(f"{error.filename or data_dir}: {error.strerror}. Nothing was made") from error
     return Started(signed, uid)
 
 

@@ -12,7 +12,6 @@ A backup is a folder that looks like the data directory that it is a copy of, so
 The keys are not in it: they stay where their owner keeps them, or a certificate is issued anew.
 """
 
-import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
-from swarmlearning.files import make_private, replace_file
+from swarmlearning.files import make_private, replace_file, whole_folder
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.checkpoint import is_head
@@ -199,29 +198,22 @@ def restore(
     if manifest.height < 0:
         raise NodeError(f"{backup}: this backup was begun and did not end: make it again, it goes on where it was")
     require_empty(data_dir, lambda: _differences(manifest, backup, data_dir))
-    making = data_dir.with_name(f".{data_dir.name}.restoring")
     try:
-        shutil.rmtree(making, ignore_errors=True)
-        make_private(making)
-        start = _begin_at(backup, making, manifest.network)
-        chain = _copy(backup / CHAIN_FILE, making / CHAIN_FILE, start, progress)
-        _check(manifest, chain, backup)
-        Checkpoints(making).write(chain)
-        record = read_record(backup)
-        if new_node:
-            write_record(making, NodeRecord(str(uuid.uuid4()), 0, record.network, record.network_name))
-        else:
-            write_record(making, msgspec.structs.replace(record, incarnation=record.incarnation + STARTS))
-            for name in SIGNED_LAST:
-                if (backup / name).is_file():
-                    replace_file(making / name, (backup / name).read_bytes())
-        if data_dir.exists():
-            data_dir.rmdir()
-        making.rename(data_dir)
+        with whole_folder(data_dir) as making:
+            start = _begin_at(backup, making, manifest.network)
+            chain = _copy(backup / CHAIN_FILE, making / CHAIN_FILE, start, progress)
+            _check(manifest, chain, backup)
+            Checkpoints(making).write(chain)
+            record = read_record(backup)
+            if new_node:
+                write_record(making, NodeRecord(str(uuid.uuid4()), 0, record.network, record.network_name))
+            else:
+                write_record(making, msgspec.structs.replace(record, incarnation=record.incarnation + STARTS))
+                for name in SIGNED_LAST:
+                    if (backup / name).is_file():
+                        replace_file(making / name, (backup / name).read_bytes())
     except OSError as error:
-        raise NodeError(f"{error.filename or making}: {error.strerror}. Nothing was restored") from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+        raise NodeError(f"{error.filename or data_dir}: {error.strerror}. Nothing was restored") from error
     return Restored(chain, "" if new_node else manifest.uid)
 
 

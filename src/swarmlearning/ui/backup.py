@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import io
 import os
-import shutil
 import sqlite3
 import stat
 import tarfile
@@ -24,7 +23,7 @@ from typing import IO, BinaryIO, Final, NamedTuple, cast
 import msgspec
 
 from swarmlearning.errors import UserError
-from swarmlearning.files import make_private, open_plain
+from swarmlearning.files import make_private, open_plain, whole_folder
 from swarmlearning.ui.projects.keyfinder import CHUNK, holds_key, text_holds_key
 from swarmlearning.ui.settings import BUNDLE
 
@@ -220,15 +219,8 @@ def restore(archive: Path, folder: Path) -> Done:
             f"{folder}: is not empty; a backup is restored into an empty folder only: move what is there away first"
         )
     try:
-        make_private(folder.parent)
-        working = Path(tempfile.mkdtemp(prefix=".swarm-ui-restore-", dir=folder.parent))
-        try:
+        with whole_folder(folder) as working:
             content = _unpack(archive, working)
-            with contextlib.suppress(FileNotFoundError):
-                folder.rmdir()
-            working.rename(folder)
-        finally:
-            shutil.rmtree(working, ignore_errors=True)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, ValueError) as error:
         raise BackupError(f"{archive}: no backup that can be read: {error}") from error
     except OSError as error:

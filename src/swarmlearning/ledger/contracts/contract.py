@@ -136,6 +136,23 @@ class Contract(Protocol):
         """The transactions that the SN `by` may propose; `live`: UID and incarnation of each node with a lease."""
 
 
+class OperatorsContract:
+    """The part of a kind of contract in which only operators write: what they wrote stays when they go, and no SN
+    proposes anything."""
+
+    def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterable[Presence]:
+        """None: what is written is no node."""
+        return ()
+
+    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
+        """The world itself."""
+        return world
+
+    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterable[Proposal]:
+        """None."""
+        return ()
+
+
 ANY: frozenset[NodeType] = frozenset(get_args(NodeType))
 SN: frozenset[NodeType] = frozenset({"SN"})
 SL: frozenset[NodeType] = frozenset({"SL"})

@@ -4,13 +4,13 @@ Operators note what concerns their own organisation's view only, so each acts al
 contract names its members, only they, its owner and its observers do so.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.contract import OPERATORS, Permission, Presence, Proposal, Rule, TxContext
+from swarmlearning.ledger.contracts.contract import OPERATORS, OperatorsContract, Permission, Rule, TxContext
 from swarmlearning.ledger.contracts.experiments.bodies import MAX_TAGS, AnnotateRun, HideRun, TagRun
 from swarmlearning.ledger.contracts.experiments.state import AREA, Annotation, annotations
 from swarmlearning.ledger.contracts.network.quotas import check_annotations
@@ -90,7 +90,7 @@ def _check_room(world: World, before: Annotation | None, after: Annotation) -> N
 _BY_OPERATORS = Permission(OPERATORS)
 
 
-class ExperimentContract:
+class ExperimentContract(OperatorsContract):
     """Fulfils `Contract`."""
 
     kind = "experiment"
@@ -101,18 +101,6 @@ class ExperimentContract:
         TagRun: Rule(_changing(_tagged), _BY_OPERATORS),
         HideRun: Rule(_changing(_hidden), _BY_OPERATORS),
     }
-
-    def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterable[Presence]:
-        """None: an annotation is no node."""
-        return ()
-
-    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
-        """The world itself: what was noted stays when its author goes."""
-        return world
-
-    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterable[Proposal]:
-        """None: only operators note anything."""
-        return ()
 
 
 EXPERIMENTS = ExperimentContract()

@@ -4,13 +4,13 @@ Who has made a task is what sites trust, so nobody else adds a line to its draft
 same organisation with a certificate for the same subject.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from swarmlearning.choices import ROOT_TASK
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.contract import OPERATORS, Permission, Presence, Proposal, Rule, TxContext
+from swarmlearning.ledger.contracts.contract import OPERATORS, OperatorsContract, Permission, Rule, TxContext
 from swarmlearning.ledger.contracts.network.quotas import check_tasks, quotas_of
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.tasks.bodies import (
@@ -145,7 +145,7 @@ def _with(world: World, changed: Task) -> World:
 _BY_OPERATORS = Permission(OPERATORS)
 
 
-class TaskContract:
+class TaskContract(OperatorsContract):
     """Fulfils `Contract`."""
 
     kind = "task"
@@ -157,18 +157,6 @@ class TaskContract:
         FinalizeTask: Rule(_finalize, _BY_OPERATORS),
         DeleteTask: Rule(_delete, _BY_OPERATORS),
     }
-
-    def presence(self, before: World, after: World, body: Body, tx: TxContext) -> Iterable[Presence]:
-        """None: a task is no node."""
-        return ()
-
-    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
-        """The world itself: a task stays when its maker goes."""
-        return world
-
-    def proposals(self, world: World, live: Mapping[str, int], by: str) -> Iterable[Proposal]:
-        """None: only operators change tasks."""
-        return ()
 
 
 TASKS = TaskContract()
