@@ -55,6 +55,16 @@ def test_a_folder_in_use_comes_back_as_one_state(database: sqlite3.Connection, t
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+def test_the_bundle_that_hosts_get_is_in_no_backup(database: sqlite3.Connection, tmp_path: Path) -> None:
+    folder, again = tmp_path / "ui", tmp_path / "again"
+    for path in ("bundle/bin/etcd", "projects/mnist/bundle/notes.txt"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"x")
+    assert backup(folder, tmp_path / "ui.tar.gz", "1.0").left_out == ("bundle/",)
+    restore(tmp_path / "ui.tar.gz", again)
+    assert [path for path in contents(again) if "bundle" in path] == ["projects/mnist/bundle/notes.txt"]
+
+
 def test_a_private_key_is_refused_in_a_file_and_in_a_database(database: sqlite3.Connection, tmp_path: Path) -> None:
     folder, archive = tmp_path / "ui", tmp_path / "ui.tar.gz"
     (folder / "https-key.pem").write_bytes(PEM)

@@ -8,6 +8,13 @@ from support.alerting import MINUTE, SITES, VOTERS, facts, four_sites, lose, sub
 from support.network import CONTRACT
 from swarmlearning.ledger.bodies import Leave
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ui.hosts.addresses import Address
+from swarmlearning.ui.hosts.facts import Facts
+from swarmlearning.ui.hosts.hostkeys import ChangedHostKey, HostKey, UnknownHostKey
+from swarmlearning.ui.hosts.judging import Plan, faults, judge
+from swarmlearning.ui.hosts.logins import LoginError
+from swarmlearning.ui.hosts.machine import MachineError
+from swarmlearning.ui.hosts.ssh import HINT
 from swarmlearning.ui.texts.catalogue import PLACE, catalogue
 from swarmlearning.ui.texts.phrasebook import LONGEST, said
 from swarmlearning.views.alerts import Alert, Heard, Ordering, alerts
@@ -18,6 +25,8 @@ from swarmlearning.views.taskrunners import REASONS as TASK_REASONS
 from swarmlearning.views.taskrunners import STATES
 from swarmlearning.views.training import waiting_in
 from swarmlearning.views.vitals import Vitals
+
+HOST_KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTEx")
 
 
 @pytest.mark.parametrize(
@@ -121,3 +130,17 @@ def test_a_sentence_that_is_made_to_be_hard_takes_no_time() -> None:
     for text in hard:
         said("de", text)
     assert (time.process_time() - begun) / len(hard) < 0.05
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownHostKey(Address("10.0.0.9", 2222), HOST_KEY),
+        ChangedHostKey(Address("10.0.0.9", 22), HOST_KEY, HOST_KEY),
+        LoginError("the passphrase does not decrypt the private key of swarm"),
+        MachineError(f"10.0.0.9:2222: no SSH connection: [Errno 111] refused ('::1', 22); {HINT}"),
+        *(MachineError(each.text) for each in faults(judge(Facts(writable=True), Plan()))),
+    ],
+)
+def test_what_keeps_from_a_host_is_said_in_german(error: Exception) -> None:
+    assert said("de", str(error)) != str(error)

@@ -41,6 +41,7 @@ def test_it_starts_without_an_sn_that_answers_and_says_so(tmp_path: Path) -> Non
         ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD": "short"}, "at least 12 characters"),
         ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD_FILE": "/nothing/there"}, "unset one of them"),
         ({}, ("--http",), {"SLM_UI_IDLE_MINUTES": "0"}, "SLM_UI_IDLE_MINUTES"),
+        ({}, ("--http",), {"SLM_UI_SECRETS_KEY": "secret7"}, "has 7 characters, and needs 16"),
         ({"host": "0.0.0.0"}, ("--http",), {}, "without TLS everybody on the way reads passwords"),
         ({}, (), {}, "the UI has no certificate for browsers"),
         ({"https-cert": "x"}, (), {}, "belong together"),

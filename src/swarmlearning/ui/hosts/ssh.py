@@ -49,15 +49,15 @@ async def look(address: Address, seconds: float = LOOK_SECONDS) -> HostKey:
         async with asyncio.timeout(seconds):
             found = await asyncssh.get_server_host_key(address.host, address.port, config=None)
     except TimeoutError:
-        raise Unreachable(f"{address}: no SSH server has answered within {seconds:.0f} s; {_HINT}") from None
+        raise Unreachable(f"{address}: no SSH server has answered within {seconds:.0f} s; {HINT}") from None
     except (OSError, asyncssh.Error) as error:
-        raise Unreachable(f"{address}: no SSH connection: {_said(error)}; {_HINT}") from None
+        raise Unreachable(f"{address}: no SSH connection: {_said(error)}; {HINT}") from None
     if found is None:
         raise Unreachable(f"{address}: its SSH server shows no key")
     return read_host_key(found.export_public_key("openssh").decode())
 
 
-_HINT: Final = "is the address right, does sshd run there, and does a firewall let you through?"
+HINT: Final = "is the address right, does sshd run there, and does a firewall let you through?"
 
 
 @asynccontextmanager
@@ -114,9 +114,9 @@ async def _connect(address: Address, login: Login, pinned: HostKey) -> asyncssh.
             raise Unreachable(f"{address}: its SSH server agrees on no method with us; is it very old?") from None
         raise ChangedHostKey(address, pinned, shown) from None
     except TimeoutError:
-        raise Unreachable(f"{address}: no login within {LOGIN_SECONDS:.0f} s; {_HINT}") from None
+        raise Unreachable(f"{address}: no login within {LOGIN_SECONDS:.0f} s; {HINT}") from None
     except (OSError, asyncssh.Error) as error:
-        raise Unreachable(f"{address}: no SSH connection: {_said(error)}; {_HINT}") from None
+        raise Unreachable(f"{address}: no SSH connection: {_said(error)}; {HINT}") from None
 
 
 class SshMachine:

@@ -105,4 +105,4 @@ def answer(visit: Visit, done: Done, status: int = 200) -> Response:
 def _reason(visit: Visit, error: UserError) -> str:
     """The error in the visitor's language, if it is one of the UI's own; else as it is."""
     key: Any = getattr(error, "key", "")
-    return visit.text(key, **getattr(error, "values", {})) if key else displayed(str(error), LONGEST)
+    return visit.text(key, **getattr(error, "values", {})) if key else visit.said(displayed(str(error), LONGEST))
