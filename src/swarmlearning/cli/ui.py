@@ -107,9 +107,11 @@ def ui(context: typer.Context, options: UiOptions) -> None:
     if context.invoked_subcommand is not None:
         return
     require_extra()
+    from swarmlearning.ui.memory import give_back
     from swarmlearning.ui.serving import kept, serve
     from swarmlearning.ui.settings import UiEnvironment
 
+    give_back()
     environment = UiEnvironment()
     source = options.source()
     settings = options.settings(environment, source)
