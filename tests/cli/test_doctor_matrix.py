@@ -117,6 +117,15 @@ def test_a_link_is_slow_or_a_site_sends_slowly_or_gets_slowly() -> None:
     assert found(rates=operators) == []
 
 
+def test_a_site_that_sends_slowly_is_not_blamed_for_hanging_when_several_ask_it_at_once() -> None:
+    fast, slow = Outcome("c", "fs", "ok", 1.0, 80e6), Outcome("b", "fs", "ok", 1.0, 0.1e6)
+    hanging = Outcome("b", "fs", "stalled", 1.0)
+    report = diagnose({HERE: [slow, fast], "a": [hanging]}, NODES)
+    assert [(each.code, each.subject) for each in report.wrong] == [("slow-link", "SL site-b")]
+    report = diagnose({HERE: [fast], "a": [hanging]}, NODES)
+    assert [each.code for each in report.wrong] == ["stalled"]
+
+
 def test_a_speed_reads_as_it_does_in_an_explanation() -> None:
     outcomes = [Outcome("b", "fs", "ok", 1.0, 0.12e6), Outcome("c", "fs", "ok", 1.0, 80e6)]
     report = diagnose({"a": outcomes}, NODES)

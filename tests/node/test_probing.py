@@ -18,7 +18,7 @@ from swarmlearning.models.links import PROBE
 from swarmlearning.models.store import TensorStore
 from swarmlearning.node import probing
 from swarmlearning.node.outcomes import Outcome
-from swarmlearning.node.probing import Target, probe
+from swarmlearning.node.probing import Target, probe, rate_of
 from swarmlearning.proxies import Proxy, ProxyError
 from swarmlearning.transport.parties import Credential
 
@@ -52,6 +52,31 @@ def target(port: int, identity: Identity | None = None, path: str = PATH, host: 
 
 async def tried(port: int, own: Identity, wanted: Identity | None = None, path: str = PATH) -> Outcome:
     return await asyncio.to_thread(probe, target(port, wanted, path), client_context(own))
+
+
+KIB = 1024
+
+
+@pytest.mark.parametrize(
+    ("came", "rate"),
+    [
+        ([(0.0, 14 * KIB)], None),  # too short to tell
+        ([(0.0, 256 * KIB)], 256 * KIB * 1000),  # all at once
+        (
+            [(0.0, 32 * KIB), *((0.1 * n, (32 + 12 * n) * KIB) for n in range(1, 19))],
+            137.9 * KIB,
+        ),  # shaped, with a burst
+        (
+            [(0.2, 14 * KIB), (0.4, 42 * KIB), (0.6, 98 * KIB), (0.8, 210 * KIB), (1.0, 256 * KIB)],
+            320 * KIB,
+        ),  # far away
+        ([(0.0, 64 * KIB), (0.01, 200 * KIB), (0.5, 256 * KIB)], 512 * KIB),  # the last packets were lost once
+    ],
+)
+def test_a_rate_follows_from_the_bytes_that_came_by_each_time(
+    came: list[tuple[float, int]], rate: float | None
+) -> None:
+    assert rate_of(came) == (None if rate is None else pytest.approx(rate, rel=0.05))
 
 
 async def test_a_file_server_is_reached_and_its_speed_is_seen(identities: dict[str, Identity], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Final, NamedTuple
 
@@ -39,8 +39,8 @@ LEAST_BYTES: Final = 48 * 1024
 """Of an answer from which a rate follows."""
 _ON_THE_WIRE: Final = 2 * MOST_BYTES
 _PIECE: Final = 64 * 1024
-SLOW_START: Final = 5
-"""Round trips in which a connection comes up to its speed with so few bytes; they say nothing about the link's."""
+SLOW_START: Final = 0.4
+"""The share of an answer's bytes that a connection may need to come up to its speed."""
 
 _EXPIRED, _EARLY = 10, 9  # X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID
 
@@ -207,16 +207,15 @@ def _tls_code(error: Exception) -> Code:
 
 def _exchanged(stream: TlsStream, target: Target, rtt: float) -> float | None:
     """Requests `target.path`; returns the rate at which the answer has come, None where it is too short to tell."""
-    room, seen, first, last = memoryview(bytearray(_PIECE)), 0, 0.0, 0.0
+    room, seen, came = memoryview(bytearray(_PIECE)), 0, list[tuple[float, int]]()
     head = bytearray()
     try:
         stream.allow(_ON_THE_WIRE, ANSWER_SECONDS)
         stream.sendall(_request(target))
         while seen < MOST_BYTES and (count := stream.recv_into(room)):
-            last = time.monotonic()
-            first = first or last
             head += room[: min(count, max(0, MAX_HEAD - len(head)))]
             seen += count
+            came.append((time.monotonic(), seen))
     except TimeoutError as error:
         if seen < SMALL_SEGMENT * 8:  # it has not begun, or no more than the first packets have come
             raise _Failed("stalled", rtt=rtt, seen=seen) from error
@@ -231,7 +230,7 @@ def _exchanged(stream: TlsStream, target: Target, rtt: float) -> float | None:
         raise _Failed("shut-out", rtt=rtt)
     if status >= 500 or status == 0:
         raise _Failed("no-service", rtt=rtt)
-    return _rate(seen, last - first, rtt)
+    return rate_of(came)
 
 
 def _request(target: Target) -> bytes:
@@ -247,11 +246,18 @@ def status_of(head: bytes) -> int:
     return 0
 
 
-def _rate(size: int, seconds: float, rtt: float) -> float | None:
-    """Bytes a second, without the time in which the connection came up to its speed."""
+def rate_of(came: Sequence[tuple[float, int]]) -> float | None:
+    """Bytes a second of an answer, by the times (s) at which so many bytes of it had come; None where these are few.
+
+    The better one of all of it and of what came once the connection was up to its speed: the former suffers from a
+    long way, the latter from a packet that was lost near the end. Round trips say nothing here: on a busy link they are
+    mostly the queue before it.
+    """
+    (first, _), (end, size) = came[0], came[-1]
     if size < LEAST_BYTES:
         return None
-    return round(size / max(seconds - SLOW_START * rtt, 0.001))
+    begun, before = next((at, seen) for at, seen in came if seen >= SLOW_START * size)
+    return round(max(size / max(end - first, 0.001), (size - before) / max(end - begun, 0.001)))
 
 
 def _ms(seconds: float | None) -> float | None:

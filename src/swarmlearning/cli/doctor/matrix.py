@@ -70,13 +70,13 @@ def diagnose(rows: Rows, nodes: Nodes) -> Report:
     tries = [each for each in tries if each[2].code != "untried"]
     at_work = {uid for _, uid, outcome in tries if outcome.code == "ok"}  # whatever its lease says
     nodes = {uid: known._replace(alive=known.alive or uid in at_work) for uid, known in nodes.items()}
-    bad = [each for each in tries if _counts(each, nodes)]
+    slow = _tell_slow(tries, nodes, report)
+    bad = [each for each in tries if _counts(each, nodes) and not (each[2].code == "stalled" and each[1] in slow)]
     bad = _without_origins(bad, tries, nodes, report)
     bad = _without_targets(bad, tries, nodes, report)
     reached = {(who, uid) for who, uid, outcome in tries if outcome.code == "ok"}
     for who, uid, outcome in bad:
         _tell_pair(who, uid, outcome, (uid, who) in reached, nodes, report)
-    _tell_slow(tries, nodes, report)
     report.ways = [
         Way(_name(who, nodes), nodes[uid].shown, each.service, each.code, each.rtt_ms, each.rate)
         for who, uid, each in tries
@@ -195,23 +195,34 @@ def _tell_pair(who: str, uid: str, outcome: Outcome, reverse: bool, nodes: Nodes
     report.find("one-way" if reverse else "link", subject, text, remedy)
 
 
-def _tell_slow(tries: list[Pair], nodes: Nodes, report: Report) -> None:
-    """Links that are slow for models: all from one node, all to one, or one between two."""
+def _tell_slow(tries: list[Pair], nodes: Nodes, report: Report) -> set[str]:
+    """Tells of links that are slow for models: all from one node, all to one, or one between two.
+
+    Returns the UIDs of those that send slowly: several that ask them at a time may get nothing.
+    """
     rates = {(who, uid): each.rate for who, uid, each in tries if each.service == "fs" and each.rate is not None}
-    slow = {
-        pair: rate for pair, rate in rates.items() if rate < SLOW and pair[0] in nodes and nodes[pair[0]].type == "SL"
-    }
+    own_is_fast = any(rate >= SLOW for (who, _), rate in rates.items() if who == HERE)
     told = set[tuple[str, str]]()
+    senders = set[str]()
     for at, text in ((1, "sends models to nobody faster than"), (0, "gets models from nobody faster than")):
-        for uid in sorted({pair[at] for pair in slow}):
+        for uid in sorted({pair[at] for pair in rates if at == 1 or _is_sl(pair[0], nodes)}):
             pairs = [pair for pair in rates if pair[at] == uid and pair not in told]
-            if len(pairs) > 1 and all(rates[pair] < SLOW for pair in pairs):
+            sure = len(pairs) > 1 or (own_is_fast and (HERE, uid) in pairs)
+            if sure and all(rates[pair] < SLOW for pair in pairs):
                 told.update(pairs)
+                senders.update([uid] if at == 1 else ())
                 best = max(rates[pair] for pair in pairs)
                 report.find("slow-link", _name(uid, nodes), f"{text} {rate_text(best)}: {_minutes(best)}", SPEED_UP)
-    for pair in sorted(set(slow) - told):
-        way = f"the link from {_name(pair[1], nodes)} to {_name(pair[0], nodes)}"
-        report.find("slow-link", way, f"carries {rate_text(slow[pair])}: {_minutes(slow[pair])}", SPEED_UP)
+    for pair, rate in sorted(rates.items()):
+        if rate < SLOW and pair not in told and _is_sl(pair[0], nodes):
+            way = f"the link from {_name(pair[1], nodes)} to {_name(pair[0], nodes)}"
+            report.find("slow-link", way, f"carries {rate_text(rate)}: {_minutes(rate)}", SPEED_UP)
+    return senders
+
+
+def _is_sl(uid: str, nodes: Nodes) -> bool:
+    """Whether this is an SL: what this machine gets slowly says nothing about the others' links."""
+    return uid in nodes and nodes[uid].type == "SL"
 
 
 SPEED_UP: Final = (
