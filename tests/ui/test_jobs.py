@@ -132,7 +132,7 @@ def test_hosts_are_in_their_order_and_steps_in_that_of_their_begin() -> None:
     assert (a.host, a.state, a.steps) == ("a", "waiting", ())
     assert (b.state, b.detail, [(step.name, step.state) for step in b.steps]) == (
         *("failed", "no"),
-        [("copy", "done"), ("install", "running")],
+        [("copy", "done"), ("install", "failed")],
     )
     progress.end()
     assert [each.state for each in progress.hosts] == ["cancelled", "failed"]

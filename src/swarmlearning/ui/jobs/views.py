@@ -18,6 +18,7 @@ MOST_STEPS: Final = 16
 LONGEST_DETAIL: Final = 2000
 SHORTEST_DETAIL: Final = 200
 LONGEST_NAME: Final = 300
+_UNDER_WAY: Final = ("waiting", "running")
 
 
 class StepProgress(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def over(self) -> int:
         """The number of hosts on which nothing more is done."""
-        return sum(each.state not in ("waiting", "running") for each in self.hosts)
+        return sum(each.state not in _UNDER_WAY for each in self.hosts)
 
 
 class Progress:
@@ -85,6 +86,8 @@ class Progress:
         if not event.step:
             detail = displayed(event.detail, self._longest)
             changed = msgspec.structs.replace(known, state=event.state, detail=detail, at_ms=event.at_ms)
+            if event.state not in _UNDER_WAY:
+                changed = _settled(changed)
         else:
             changed = msgspec.structs.replace(known, steps=self._steps(known.steps, event))
         self._hosts[event.host] = changed
@@ -92,9 +95,8 @@ class Progress:
     def end(self) -> None:
         """Nothing more will happen: what was not over by then is cancelled, and so is the step that ran last."""
         for host, known in self._hosts.items():
-            state: State = "cancelled" if known.state in ("waiting", "running") else known.state
-            steps = tuple(_ended(each, state) for each in known.steps)
-            self._hosts[host] = msgspec.structs.replace(known, state=state, steps=steps)
+            state: State = "cancelled" if known.state in _UNDER_WAY else known.state
+            self._hosts[host] = _settled(msgspec.structs.replace(known, state=state))
 
     def _steps(self, steps: tuple[StepProgress, ...], event: Event) -> tuple[StepProgress, ...]:
         name, detail = displayed(event.step), displayed(event.detail, self._longest_step)
@@ -115,5 +117,9 @@ def checked_values(values: Mapping[str, str]) -> dict[str, str]:
     return {name: displayed(value, LONGEST_NAME) for name, value in values.items()}
 
 
-def _ended(step: StepProgress, state: State) -> StepProgress:
-    return msgspec.structs.replace(step, state=state) if step.state in ("waiting", "running") else step
+def _settled(host: HostProgress) -> HostProgress:
+    """A host on which nothing more happens: the step that was under way has ended as the host has."""
+    steps = tuple(
+        msgspec.structs.replace(each, state=host.state) if each.state in _UNDER_WAY else each for each in host.steps
+    )
+    return msgspec.structs.replace(host, steps=steps)

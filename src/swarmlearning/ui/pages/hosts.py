@@ -161,7 +161,7 @@ async def bundle_view(visit: Visit) -> BundleView:
     try:
         found = await asyncio.to_thread(stated_bundles, folder)
     except BundleError as error:
-        return BundleView(str(folder), fault=str(error))
+        return BundleView(str(folder), fault=str(error) if folder.exists() else "")
     default = chosen(found, await visit.site.kept.get(DEFAULT))
     return BundleView(str(folder), default.name, default.version, found)
 
