@@ -1,25 +1,35 @@
 """Carries out a project's plan: on each host its files, then its keys and certificates, then its nodes, each after
-those that have to run before it, on whichever host they are."""
+those that have to run before it, on whichever host they are.
+
+It may be repeated: what lies there already is not copied again, a node that runs goes on, and one whose command,
+profile or policy has changed is started anew.
+"""
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from cryptography import x509
 
 from swarmlearning.errors import UserError
-from swarmlearning.identity.certificates import load_certificate
+from swarmlearning.identity.certificates import load_certificate, to_pem
 from swarmlearning.ui.hosts.certifying import Sign, certified, has_key, installed
+from swarmlearning.ui.hosts.facts import Facts
+from swarmlearning.ui.hosts.filing import SMALL, Placed, digest_of, digests, file
 from swarmlearning.ui.hosts.gates import Gates
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.machine import Machine, MachineError, checked
-from swarmlearning.ui.hosts.nodes import Runs, Wanted, how_for
+from swarmlearning.ui.hosts.nodes import How, Runs, Wanted, how_for, run_script
 from swarmlearning.ui.hosts.probe import probe
 from swarmlearning.ui.hosts.progress import AT_ONCE, HostsJob, Tell, Work
-from swarmlearning.ui.hosts.running import place, start
+from swarmlearning.ui.hosts.running import SCRIPT, place, start, stop
+from swarmlearning.ui.projects.deployed import content_digest
 from swarmlearning.ui.projects.placing import PlannedFile
 from swarmlearning.ui.projects.plan import NeededKey, Plan, PlannedNode
 
@@ -27,13 +37,17 @@ Open: TypeAlias = Callable[[str], AbstractAsyncContextManager[Machine]]
 """Opens the machine of a host of this name."""
 Content: TypeAlias = Callable[[str], bytes]
 """The content of a project's file. Raises `UserError`."""
-
-_FOLDERS: Final = 'set -eu; umask 077; for each; do mkdir -p "$each"; done'
+_CAPATH: Final = "--capath"
+_FOLDER: Final = 'set -eu; umask 077; mkdir -p "$1"'
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A plan without conflicts, and what it is carried out with; `layouts` by host, `authority` signs (`sign`)."""
+    """A plan without conflicts, and what it is carried out with; `layouts` by host, `authority` signs (`sign`).
+
+    `path`: where a project's file lies here, for those too large for `content`. `gone`: nodes by host that were
+    deployed and are in the plan no more: they are stopped. `finished` gets each host on which all is done.
+    """
 
     plan: Plan
     layouts: Mapping[str, Layout]
@@ -41,12 +55,13 @@ class Deployment:
     content: Content
     sign: Sign
     authority: x509.Certificate
+    path: Callable[[str], Path] | None = None
+    gone: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    finished: Callable[[str, Machine], Awaitable[None]] | None = None
 
     def job(self) -> HostsJob:
         """The work on all hosts. Raises `UserError` for a plan that has conflicts."""
-        if self.plan.conflicts:
-            first = self.plan.conflicts[0]
-            raise UserError(f"{self.plan.project} cannot be deployed as it is: {first.of}: {first.what}")
+        require_sound(self.plan)
         gates = Gates[dict[str, str]](node.name for node in self.plan.nodes)
         order = dict.fromkeys((*(node.host for node in self.plan.nodes), *(each.host for each in self.plan.files)))
         works: dict[str, Work] = {host: self._work(host, gates) for host in order}
@@ -59,29 +74,40 @@ class Deployment:
             with gates.responsible([node.name for node in nodes]):
                 async with self.open(host) as machine:
                     layout = self.layouts[host]
-                    await self._files(machine, [each for each in self.plan.files if each.host == host], tell)
+                    how = how_for(await _installed(machine, layout, tell))
+                    files = [self._placed(each) for each in self.plan.files if each.host == host]
+                    copied = await file(machine, files, tell)
                     await self._keys(machine, layout, [each for each in self.plan.keys if each.host == host], tell)
-                    how = how_for(await probe(machine, layout))
+                    await self._trust(machine, nodes)
+                    for name in self.gone.get(host, ()):
+                        tell("stop", "running", name)
+                        await stop(machine, layout, name)
                     for node in nodes:
                         for before in node.after:
                             tell("start", "waiting", f"{node.name} waits for {before}")
                             await gates.passed(before)
-                        tell("start", "running", node.name)
-                        await place(machine, layout, runs_of(node))
-                        gates.open(node.name, await start(machine, layout, node.name, how))
+                        gates.open(node.name, await _runs(machine, layout, node, copied, how, tell))
                     tell("start", "done", ", ".join(node.name for node in nodes))
+                    if self.finished is not None:
+                        await self.finished(host, machine)
             return f"{len(nodes)} nodes run"
 
         return work
 
-    async def _files(self, machine: Machine, files: Sequence[PlannedFile], tell: Tell) -> None:
-        folders = sorted({posixpath.dirname(each.path) for each in files})
-        checked(machine, await machine.run(_FOLDERS, *folders), "making the project's folders")
-        for number, each in enumerate(files):
-            tell("copy", "running", each.source, number, len(files))
-            data = each.text.encode() if each.text is not None else self.content(each.source)
-            await machine.put(data, each.path, 0o600)
-        tell("copy", "done", "", len(files), len(files))
+    def _placed(self, planned: PlannedFile) -> Placed:
+        text, digest = planned.text, content_digest(planned)
+        if text is not None:
+            return Placed(planned.path, digest, planned.size, text.encode)
+        if planned.size > SMALL and self.path is not None:
+            return Placed(planned.path, digest, planned.size, None, self.path(planned.source))
+        return Placed(planned.path, digest, planned.size, partial(self.content, planned.source))
+
+    async def _trust(self, machine: Machine, nodes: Sequence[PlannedNode]) -> None:
+        """Has the nodes trust their own authority, beside those of the project."""
+        pem = to_pem(self.authority).encode()
+        for folder in sorted({options[_CAPATH] for node in nodes if _CAPATH in (options := _options(node))}):
+            checked(machine, await machine.run(_FOLDER, folder), f"making {folder}")
+            await machine.put(pem, f"{folder}/{digest_of(pem)[:16]}-cert.pem", 0o644)
 
     async def _keys(self, machine: Machine, layout: Layout, keys: Sequence[NeededKey], tell: Tell) -> None:
         addresses = {node.host: node.address for node in self.plan.nodes}
@@ -94,6 +120,54 @@ class Deployment:
             else:
                 await certified(machine, layout, wanted, self.sign, self.authority)
         tell("certify", "done", ", ".join(key.node for key in keys))
+
+
+def require_sound(plan: Plan) -> None:
+    """Raises `UserError` for a plan that has conflicts."""
+    if plan.conflicts:
+        first = plan.conflicts[0]
+        raise UserError(f"{plan.project} cannot be deployed as it is: {first.of}: {first.what}")
+
+
+async def _installed(machine: Machine, layout: Layout, tell: Tell) -> Facts:
+    """What the host is. Raises `MachineError` where the product is not installed there."""
+    tell("check", "running")
+    facts = await probe(machine, layout)
+    if not facts.installed:
+        raise MachineError(
+            f"{machine.name}: the product is not installed in {layout.prefix}: install it on the page Hosts"
+        )
+    tell("check", "done", facts.version)
+    return facts
+
+
+async def _runs(
+    machine: Machine, layout: Layout, node: PlannedNode, copied: Collection[str], how: How, tell: Tell
+) -> dict[str, str]:
+    """Has the node run as it is planned; returns what it reports. Raises `MachineError`."""
+    runs = runs_of(node)
+    script = f"{layout.node(runs.name)}/{SCRIPT}"
+    (before,) = await digests(machine, [script])
+    if before and (before != digest_of(run_script(layout, runs).encode()) or uses(node) & set(copied)):
+        tell("restart", "running", node.name)
+        await stop(machine, layout, runs.name)
+        tell("restart", "done", node.name)
+    tell("start", "running", node.name)
+    await place(machine, layout, runs)
+    return await start(machine, layout, runs.name, how)
+
+
+def uses(node: PlannedNode) -> set[str]:
+    """The files that the node reads when it starts: the profile and policy of a SWOP."""
+    options = _options(node)
+    found = {options[name] for name in ("--policy-file",) if name in options}
+    if "--usr-dir" in options and "--profile-file-name" in options:
+        found.add(f"{options['--usr-dir']}/{options['--profile-file-name']}")
+    return found
+
+
+def _options(node: PlannedNode) -> dict[str, str]:
+    return dict(pairwise(node.command))
 
 
 def runs_of(node: PlannedNode) -> Runs:

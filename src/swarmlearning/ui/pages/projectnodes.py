@@ -1,7 +1,9 @@
 """The page of a project's hosts and nodes: what would lie and run where, what cannot work, and how far it is."""
 
 import asyncio
+import re
 import shlex
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -9,6 +11,7 @@ from fastapi import FastAPI, Form
 
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
+from swarmlearning.ui.access import address_of
 from swarmlearning.ui.pages.acting import Done, action
 from swarmlearning.ui.pages.flash import Flash
 from swarmlearning.ui.pages.page import page
@@ -19,6 +22,7 @@ from swarmlearning.ui.projects.placing import Source
 from swarmlearning.ui.projects.plan import Plan, plan
 from swarmlearning.ui.projects.settings import HostPlace, NodeKind, ProjectNode, ProjectSettings
 from swarmlearning.ui.site import Here
+from swarmlearning.ui.store.hosts import Host
 from swarmlearning.views.nodes import node_view
 
 AT: Final = f"{PATH}/{{name}}/nodes"
@@ -36,7 +40,8 @@ class NodeRow(msgspec.Struct, frozen=True):
 
 
 class NodesView(msgspec.Struct, frozen=True):
-    """Hosts, nodes and the plan; `profiles` and `policies` are files to choose from."""
+    """Hosts, nodes and the plan; `profiles` and `policies` are files to choose from, `listed` hosts of the UI's list
+    that the project has not."""
 
     name: str
     hosts: tuple[HostPlace, ...]
@@ -44,6 +49,7 @@ class NodesView(msgspec.Struct, frozen=True):
     plan: Plan
     profiles: tuple[str, ...]
     policies: tuple[str, ...]
+    listed: list[HostPlace] = []
 
 
 def add_project_nodes(app: FastAPI) -> None:
@@ -52,7 +58,8 @@ def add_project_nodes(app: FastAPI) -> None:
     @page(app, AT, "projectnodes.html")
     async def nodes(visit: Here, name: str) -> NodesView:
         address = next(iter(network.sn_addresses(visit.feed.chain.world)), "") if visit.feed.configured else ""
-        return await asyncio.to_thread(nodes_view, visit.site.projects, name, visit.feed.chain.world, address)
+        view = await asyncio.to_thread(nodes_view, visit.site.projects, name, visit.feed.chain.world, address)
+        return msgspec.structs.replace(view, listed=not_in(view.hosts, await visit.site.hosts.all()))
 
     _add_host_acts(app)
     _add_node_acts(app)
@@ -145,6 +152,17 @@ def nodes_view(projects: Projects, name: str, world: World, sn: str) -> NodesVie
         for each in settings.nodes
     ]
     return NodesView(name, settings.hosts, rows, made, _of_kind(sources, "profile"), _of_kind(sources, "policy"))
+
+
+def not_in(places: Sequence[HostPlace], hosts: Sequence[Host]) -> list[HostPlace]:
+    """The hosts of the list that are none of these, as a project would have them."""
+    known = {(each.address.lower(), each.root) for each in places}
+    found = []
+    for host in hosts:
+        address = address_of(host).host
+        if (address.lower(), host.folder) not in known:
+            found.append(HostPlace(re.sub(r"[^A-Za-z0-9_.-]", "-", address)[:63], address, host.folder))
+    return found
 
 
 def words(text: str) -> tuple[str, ...]:

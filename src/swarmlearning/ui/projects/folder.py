@@ -17,7 +17,9 @@ from typing import BinaryIO, Final, TypeAlias
 import msgspec
 
 from swarmlearning.files import make_private, open_plain, replace_file
+from swarmlearning.ui.projects import deployed
 from swarmlearning.ui.projects.checking import CheckedFile, Read, check_file, check_together, node_in
+from swarmlearning.ui.projects.deployed import DeployedHost
 from swarmlearning.ui.projects.keyfinder import CHUNK, MADE_THERE, holds_key, named_as_key
 from swarmlearning.ui.projects.kinds import (
     KINDS,
@@ -189,6 +191,21 @@ class Projects:
     def check(self, name: str) -> list[CheckedFile]:
         """What is wrong with each file, alone and beside the others. Raises `ProjectError`."""
         return check_together(self.read_all(name))
+
+    def path(self, name: str, path: str) -> Path:
+        """Where a file of a project lies. Raises `ProjectError` where there is none."""
+        return self._file(name, path)
+
+    def deployed(self, name: str) -> dict[str, DeployedHost]:
+        """What was deployed of a project, by host. Raises `ProjectError`."""
+        return deployed.read(self._folder(name))
+
+    def set_deployed(self, name: str, host: str, done: DeployedHost | None) -> None:
+        """Keeps what was deployed on a host; None: nothing is there any more. Raises `ProjectError`."""
+        with self._changing, _explained(name):
+            folder = self._folder(name)
+            others = {key: each for key, each in deployed.read(folder).items() if key != host}
+            deployed.write(folder, {**others, host: done} if done else others)
 
     def _folder(self, name: str) -> Path:
         check_project_name(name)

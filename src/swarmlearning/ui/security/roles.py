@@ -75,6 +75,8 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     **_acts("operator", *(f"/projects/{{name}}/{act}" for act in ("remove", "macro", "establish", "drop"))),
     **_acts("operator", "/projects/{name}/upload", body=2 * 1024 * MIB),
     **_acts("operator", *(f"/projects/{{name}}/nodes/{act}" for act in ("add", "remove", "host", "host/remove"))),
+    **_pages("viewer", "/projects/{name}/deploy"),
+    **_acts("operator", *(f"/projects/{{name}}/deploy/{act}" for act in ("carry-out", "start", "stop")), body=LOGIN),
     # the organisations
     **_pages("viewer", "/organisations"),
     ("GET", "/organisations/requests/{key}"): Access("admin"),
