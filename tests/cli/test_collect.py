@@ -14,14 +14,14 @@ from support.certs import make_workspace
 from support.network import Ledger
 from support.rounds import publish, report_all, submit, three_sites
 from support.swarm import identity_options
-from swarmlearning.cli.collect import archive as archives
 from swarmlearning.cli.collect import folders
-from swarmlearning.cli.collect.archive import Archive, CollectError, safe
-from swarmlearning.cli.collect.content import Content, Entry, Source
-from swarmlearning.cli.collect.drawing import MOST_ROWS, drawing
-from swarmlearning.cli.collect.index import page
-from swarmlearning.cli.collect.ledger import excerpt
 from swarmlearning.cli.logs import app
+from swarmlearning.collect import archive as archives
+from swarmlearning.collect.archive import Archive, CollectError, safe
+from swarmlearning.collect.content import Content, Entry, Source
+from swarmlearning.collect.drawing import MOST_ROWS, drawing
+from swarmlearning.collect.index import page
+from swarmlearning.collect.ledger import excerpt
 from swarmlearning.ledger.bodies import Lost
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.local import ChainWriter

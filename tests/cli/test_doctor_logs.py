@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.lines import examine_log, last_start, sign_of
 from swarmlearning.cli.doctor.offline import examine_host
 from swarmlearning.cli.options import Credentials
+from swarmlearning.doctor.findings import Report
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.logfile import LogSettings, kept_log, log_in

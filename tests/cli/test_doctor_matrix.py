@@ -2,9 +2,9 @@
 
 import pytest
 
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.matrix import HERE, Known, diagnose
-from swarmlearning.cli.doctor.wording import MEANINGS, here
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.matrix import HERE, Known, diagnose
+from swarmlearning.doctor.wording import MEANINGS, here
 from swarmlearning.node.outcomes import CODES, Code, Outcome
 
 SITES = ("a", "b", "c")

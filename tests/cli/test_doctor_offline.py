@@ -13,12 +13,13 @@ import pytest
 from support.certs import expired, make_workspace, not_yet_valid, stranger, with_key
 from support.swarm import identity_options
 from swarmlearning.cli.doctor.commandline import read_environment, read_words
-from swarmlearning.cli.doctor.findings import RANK, Report
 from swarmlearning.cli.doctor.lines import SIGNS
 from swarmlearning.cli.doctor.offline import examine_host
-from swarmlearning.cli.doctor.place import examine_place, read_structure
+from swarmlearning.cli.doctor.place import examine_place
 from swarmlearning.cli.doctor.show import as_data, shown
 from swarmlearning.cli.options import Credentials
+from swarmlearning.doctor.findings import RANK, Report
+from swarmlearning.doctor.structures import read_structure
 from swarmlearning.errors import UserError
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.tensors.structure import structure_text
@@ -181,7 +182,7 @@ def test_a_ca_that_has_expired_is_named_and_not_the_certificate_below_it(tmp_pat
     authority = create_authority("CA-2", 1)
     identity = make_workspace(tmp_path / "short", ["SL-5"], authority, "CA-2")["SL-5"]
     end = authority.certificate.not_valid_after_utc.timestamp()
-    from swarmlearning.cli.doctor.certificates import examine_files
+    from swarmlearning.doctor.certificates import examine_files
     from swarmlearning.identity.files import IdentityFiles
 
     files = IdentityFiles(None, tmp_path / "short" / "ca" / "capath", identity.cert_path, identity.key_path)

@@ -7,11 +7,11 @@ import pytest
 from support.network import Ledger
 from support.organisations import three_organisations
 from support.play import Play
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.hanging import examine_scripts
-from swarmlearning.cli.doctor.matrix import Known
-from swarmlearning.cli.doctor.network import weigh
-from swarmlearning.cli.doctor.sight import (
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.hanging import examine_scripts
+from swarmlearning.doctor.matrix import Known
+from swarmlearning.doctor.network import weigh
+from swarmlearning.doctor.sight import (
     examine_answers,
     examine_status,
     examine_structures,

@@ -3,7 +3,7 @@
 import msgspec
 
 from fuzz.target import Target
-from swarmlearning.cli.doctor.place import structure_of
+from swarmlearning.doctor.structures import structure_of
 from swarmlearning.node.checkup import Answer, Site, read_answer
 from swarmlearning.node.outcomes import Outcome
 from swarmlearning.node.probing import status_of

@@ -8,8 +8,8 @@ from typing import get_args
 
 from reference.markdown import cell, code, table
 from reference.source import PACKAGE, calls, modules, text_of
-from swarmlearning.cli.doctor.findings import RANK
-from swarmlearning.cli.doctor.wording import MEANINGS
+from swarmlearning.doctor.findings import RANK
+from swarmlearning.doctor.wording import MEANINGS
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.taskrunner.bodies import Reason
 

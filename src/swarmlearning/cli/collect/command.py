@@ -10,15 +10,15 @@ from typing import Annotated, Final
 import typer
 
 from swarmlearning.api.client import Unavailable
-from swarmlearning.cli.collect.archive import Archive, CollectError, safe
-from swarmlearning.cli.collect.content import Content, Entry
-from swarmlearning.cli.collect.files import as_json
 from swarmlearning.cli.collect.folders import add_folder
-from swarmlearning.cli.collect.index import page
-from swarmlearning.cli.collect.network import Asking, add_network
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.since import since_of
+from swarmlearning.collect.archive import Archive, CollectError, safe
+from swarmlearning.collect.content import Content, Entry
+from swarmlearning.collect.files import as_json
+from swarmlearning.collect.index import page
+from swarmlearning.collect.network import Asking, add_network
 from swarmlearning.errors import first_cause
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import while_working

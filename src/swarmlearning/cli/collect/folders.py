@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.cli.chainfiles import CHAIN_FILE
-from swarmlearning.cli.collect.archive import Archive, CollectError
-from swarmlearning.cli.collect.content import Content, Source
-from swarmlearning.cli.collect.files import add_data, add_text
-from swarmlearning.cli.collect.ledger import MOST_BLOCKS, excerpt
+from swarmlearning.collect.archive import Archive, CollectError
+from swarmlearning.collect.content import Content, Source
+from swarmlearning.collect.files import add_data, add_text
+from swarmlearning.collect.ledger import MOST_BLOCKS, excerpt
 from swarmlearning.files import open_plain
 from swarmlearning.node import crashes, stacks
 from swarmlearning.node.facts import cleaned, directory_facts

@@ -9,15 +9,20 @@ from typing import Annotated
 import typer
 
 from swarmlearning.cli.command import command
-from swarmlearning.cli.connection import Connection
+from swarmlearning.cli.connection import VERIFIED, Connection
 from swarmlearning.cli.console import print_json
 from swarmlearning.cli.doctor.commandline import read_environment, read_words
-from swarmlearning.cli.doctor.contact import addresses, excuse_certificate
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.network import examine_network
-from swarmlearning.cli.doctor.offline import examine_host
+from swarmlearning.cli.doctor.offline import Local, examine_host
 from swarmlearning.cli.doctor.show import as_data, shown
 from swarmlearning.cli.options import Credentials, NetworkId, sn_address
+from swarmlearning.doctor.contact import addresses, excuse_certificate
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.network import Standpoint, Work, examine_network
+from swarmlearning.doctor.structures import read_structure
+from swarmlearning.identity.identity import Identity
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.operator.link import operating
+from swarmlearning.operator.reading import read_remote
 from swarmlearning.views.names import escaped
 
 NO_USE = ("wrong-ca", "wrong-role", "clock")
@@ -60,7 +65,7 @@ def doctor(
         if report.has("expired", "not-yet-valid"):
             asyncio.run(excuse_certificate(sns[0], local.identity, report))
         else:
-            asyncio.run(examine_network(local, connection, sns, report))
+            asyncio.run(examine_network(_standpoint(local, local.identity, connection), sns, report))
     seconds = time.monotonic() - begun
     if json:
         print_json(as_data(report, seconds), indent=2)
@@ -68,3 +73,26 @@ def doctor(
         print("\n".join(escaped(line) for line in shown(report, seconds)))
     if report.wrong:
         raise typer.Exit(1)
+
+
+def _standpoint(local: Local, identity: Identity, connection: Connection) -> Standpoint:
+    """A command's: its operator lives for as long as the examination."""
+
+    async def use(address: str, network_id: str, work: Work) -> None:
+        async with operating(address, connection.credentials.source(), connection.home, network_id) as operator:
+            await work(operator)
+
+    async def ledger(address: str) -> tuple[Chain, str | None]:
+        recorder, problem = await read_remote(address, identity, connection.directory / VERIFIED)
+        return recorder.chain, problem
+
+    place = local.place
+    return Standpoint(
+        identity,
+        use,
+        ledger,
+        network_id=connection.network_id,
+        pinned=place.record.network if place is not None and place.record is not None else "",
+        license_servers=local.license_servers,
+        structure=read_structure(place.path) if place is not None else None,
+    )

@@ -11,13 +11,13 @@ from typing import Any, Final, NamedTuple
 import typer
 
 from swarmlearning.cli.command import USAGE_ERROR, command
-from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.machine import examine_port
 from swarmlearning.cli.doctor.place import Kind
 from swarmlearning.cli.options import Credentials
 from swarmlearning.cli.sl import SlOptions
 from swarmlearning.cli.sn import SnOptions
 from swarmlearning.cli.swop import SwopOptions
+from swarmlearning.doctor.findings import Report
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers

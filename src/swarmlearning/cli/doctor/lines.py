@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.wording import OTHER_ID, OTHER_NETWORK
 from swarmlearning.node.logfile import LogError, read_now
 from swarmlearning.node.logs import ENDING, in_text
 from swarmlearning.node.sealing import Wanted
@@ -26,8 +27,6 @@ _STOPPED: Final = re.compile(
 )
 
 
-OTHER_ID: Final = "correct --network-id (swarm status shows it), or name an SN of that network (--sn-ip)"
-OTHER_NETWORK: Final = "name an SN of its own network (--sn-ip), or give it another --data-dir"
 _WAY: Final = "give `swarm doctor` the node's certificate (--cert, --key, --capath) and SN (--sn-ip): it tries the way"
 _CUT_OFF: Final = re.compile(r"(SN \S+ cannot be reached: .*); trying again")
 """What a node that runs says each time that it has tried its SN in vain."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from swarmlearning.address import join
-from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.doctor.findings import Report
 from swarmlearning.views.names import displayed
 from swarmlearning.views.sizes import size_text
 

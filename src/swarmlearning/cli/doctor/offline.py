@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmlearning.cli.doctor.certificates import examine_files
 from swarmlearning.cli.doctor.commandline import KINDS, Given, Node, examine_settings
-from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.lines import examine_log
 from swarmlearning.cli.doctor.machine import examine_memory
 from swarmlearning.cli.doctor.place import Kind, Place, examine_folder, examine_place
 from swarmlearning.cli.options import Credentials, data_directory
+from swarmlearning.doctor.certificates import examine_files
+from swarmlearning.doctor.findings import Report
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import CertificateError
 from swarmlearning.identity.identity import Identity

@@ -8,12 +8,11 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-import msgspec
 from filelock import FileLock, Timeout
 
 from swarmlearning.cli.chainfiles import CHAIN_FILE
-from swarmlearning.cli.doctor.findings import Report
 from swarmlearning.cli.doctor.machine import LEAST_DISK, Holder, examine_disk, holder_of_file, writing_fault
+from swarmlearning.doctor.findings import Report
 from swarmlearning.ledger.block import read_header
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
@@ -25,7 +24,6 @@ from swarmlearning.node.health import request_health
 from swarmlearning.node.logfile import log_in
 from swarmlearning.ordering.local import extent, iterate_chain_file
 from swarmlearning.ordering.protocols import OrderingError
-from swarmlearning.tensors.structure import Spec
 
 Kind = Literal["SN", "SL", "SWOP", ""]
 AHEAD_MS: Final = 60_000
@@ -237,26 +235,3 @@ def _examine_owner(path: Path, report: Report) -> None:
         text = f"{foreign[0].name} and {len(foreign) - 1} more there belong to another user than the directory"
         remedy = f"give all of it to the node's user: chown -R --reference={path} {path}"
         report.find("not-writable", f"the data directory {path}", text, remedy)
-
-
-def read_structure(path: Path) -> list[Spec] | None:
-    """The structure of the model that a node's script has opened its last session with; None where there is none."""
-    try:
-        return structure_of((path / "structure.txt").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def structure_of(text: str) -> list[Spec]:
-    """The structure that `structure_text` has listed. Raises `ValueError` for another text."""
-    try:
-        return [_spec(line) for line in text.splitlines()]
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from error
-
-
-def _spec(line: str) -> Spec:
-    """A line of `tensors.structure.structure_text`."""
-    begin = line.rindex("[")
-    name, _, dtype = line[:begin].rstrip().rpartition(" ")
-    return msgspec.json.decode(name, type=str), dtype, msgspec.json.decode(line[begin:], type=tuple[int, ...])

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from swarmlearning.cli.doctor.findings import Finding, Report, Way
+from swarmlearning.doctor.findings import Finding, Report, Way
 
 WIDTH = 110
 MOST = 24

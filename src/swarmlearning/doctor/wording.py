@@ -5,6 +5,10 @@ from typing import Final, NamedTuple
 from swarmlearning.node.outcomes import Code
 from swarmlearning.proxies import Proxy
 
+OTHER_ID: Final = "correct --network-id (swarm status shows it), or name an SN of that network (--sn-ip)"
+OTHER_NETWORK: Final = "name an SN of its own network (--sn-ip), or give it another --data-dir"
+"""What to do about another network than the one that is meant."""
+
 
 class Meaning(NamedTuple):
     """Of a code: that of the finding, what is wrong at `{at}`, and the remedy."""

@@ -10,9 +10,9 @@ from typing import Final
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.api.peertls import role_fault
-from swarmlearning.cli.doctor.certificates import examine_identity
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.wording import here
+from swarmlearning.doctor.certificates import examine_identity
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.wording import here
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.license.client import LicenseClient, NoAnswerError, NoTokenError

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from swarmlearning import __version__
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.matrix import Known, Nodes, called
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.matrix import Known, Nodes, called
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.taskrunner import taskrunners
 from swarmlearning.ledger.world import World

@@ -3,23 +3,22 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from swarmlearning.address import AddressError, split
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.api.peertls import role_fault
-from swarmlearning.cli.connection import Connection
-from swarmlearning.cli.doctor.contact import compare_clocks, examine_licenses, examine_way
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.hanging import find_hanging
-from swarmlearning.cli.doctor.lines import OTHER_ID, OTHER_NETWORK
-from swarmlearning.cli.doctor.matrix import HERE, Known, diagnose
-from swarmlearning.cli.doctor.offline import Local
-from swarmlearning.cli.doctor.place import read_structure, structure_of
-from swarmlearning.cli.doctor.sight import examine_answers, examine_status, examine_structures, examine_world, nodes_in
+from swarmlearning.doctor.contact import compare_clocks, examine_licenses, examine_way
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.hanging import find_hanging
+from swarmlearning.doctor.matrix import HERE, Known, diagnose
+from swarmlearning.doctor.sight import examine_answers, examine_status, examine_structures, examine_world, nodes_in
+from swarmlearning.doctor.structures import structure_of
+from swarmlearning.doctor.wording import OTHER_ID, OTHER_NETWORK
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import NodeTls, client_context
@@ -27,15 +26,15 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import OPERATORS
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.node.checkup import Answer, targets_of, try_all
 from swarmlearning.node.outcomes import Outcome
 from swarmlearning.node.probing import Target, probe
 from swarmlearning.operator.checkups import checkup
-from swarmlearning.operator.link import operating
 from swarmlearning.operator.logs import LogsError, WithheldError
-from swarmlearning.operator.reading import read_remote
 from swarmlearning.operator.session import Operator
+from swarmlearning.tensors.structure import Spec
 from swarmlearning.views.names import displayed
 
 SECONDS: Final = 8.5
@@ -50,16 +49,36 @@ WRITES: Final = "nodes answer only those whom the ledger knows, and nothing can 
 APART: Final = re.compile(r"clocks of this node and of who asks are ([0-9]{1,9}) s apart")
 
 
-async def examine_network(local: Local, connection: Connection, sns: Sequence[str], report: Report) -> None:
-    """Examines the way to the network, and what is seen there, with the identity of `local`."""
-    assert local.identity is not None
+Work: TypeAlias = Callable[[Operator], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Standpoint:
+    """Who examines a network, and from where.
+
+    `use`: has work done by an operator at the SN of an address, in the network of an ID; `ledger`: gives the verified
+    ledger that the SN has, and why it is none, if so. `network_id`: of the only network that is meant, where it is
+    named; `pinned`: of the network that a node of this machine belongs to. `structure`: of that node's model.
+    """
+
+    identity: Identity
+    use: Callable[[str, str, Work], Awaitable[None]]
+    ledger: Callable[[str], Awaitable[tuple[Chain, str | None]]]
+    network_id: str = ""
+    pinned: str = ""
+    license_servers: LicenseServers = NO_SERVERS
+    structure: list[Spec] | None = None
+
+
+async def examine_network(here: Standpoint, sns: Sequence[str], report: Report) -> None:
+    """Examines the way to the network, by the first of these SNs that can be used, and what is seen there."""
     end = asyncio.get_running_loop().time() + SECONDS
-    licenses = asyncio.create_task(examine_licenses(local.license_servers, local.identity, report))
+    licenses = asyncio.create_task(examine_licenses(here.license_servers, here.identity, report))
     try:
         async with asyncio.timeout_at(end + LEAVE_SECONDS):
-            address = await _reached(local, sns, report)
+            address = await _reached(here.identity, sns, report)
             if address:
-                await _Examination(local, connection, address, report, end).run()
+                await _Examination(here, address, report, end).run()
             await licenses
     except TimeoutError:
         report.unknown.append(f"what had not answered within {SECONDS:.0f} s")
@@ -68,11 +87,10 @@ async def examine_network(local: Local, connection: Connection, sns: Sequence[st
         await asyncio.gather(licenses, return_exceptions=True)
 
 
-async def _reached(local: Local, sns: Sequence[str], report: Report) -> str:
+async def _reached(identity: Identity, sns: Sequence[str], report: Report) -> str:
     """The first of the SNs that can be used from here; of those before it, and of all if none is, it says why not."""
-    assert local.identity is not None
     for number, address in enumerate(sns):
-        outcome = await examine_way(address, local.identity, report)
+        outcome = await examine_way(address, identity, report)
         if outcome is not None and outcome.code == "ok":
             if number:
                 report.notes.append(f"the SN {address} answers, and is used instead")
@@ -89,11 +107,9 @@ _Looked: TypeAlias = tuple[dict[str, Sequence[Outcome]], dict[str, tuple[Answer,
 class _Examination:
     """Of the network, through the SN at `address`, until `end` of the loop's time."""
 
-    def __init__(self, local: Local, connection: Connection, address: str, report: Report, end: float) -> None:
-        assert local.identity is not None
-        self._local = local
-        self._identity: Identity = local.identity
-        self._connection = connection
+    def __init__(self, here: Standpoint, address: str, report: Report, end: float) -> None:
+        self._here = here
+        self._identity = here.identity
         self._address = address
         self._report = report
         self._end = end
@@ -146,11 +162,10 @@ class _Examination:
 
     def _is_own(self, status: Mapping[str, Any]) -> bool:
         """Whether it is the network that was named, or that the node on this host belongs to."""
-        place, found = self._local.place, status["network_id"]
-        pinned = place.record.network if place is not None and place.record is not None else ""
+        found = status["network_id"]
         checks = (
-            (self._connection.network_id, "--network-id names", OTHER_ID),
-            (pinned, "this node belongs to", OTHER_NETWORK),
+            (self._here.network_id, "--network-id names", OTHER_ID),
+            (self._here.pinned, "this node belongs to", OTHER_NETWORK),
         )
         for wanted, whose, remedy in checks:
             if wanted and wanted != found:
@@ -172,34 +187,34 @@ class _Examination:
             self._report.unknown.append(f"the ways between nodes, and how each is: {AS if writable else WRITES}")
             if not writable:  # an SN without a majority takes seconds for each answer
                 return {HERE: await self._sns(nodes)}, {}, None
-            recorder, problem = await asyncio.wait_for(
-                read_remote(self._address, self._identity, self._connection.directory / "verified"), READ_SECONDS
-            )
+            chain, problem = await asyncio.wait_for(self._here.ledger(self._address), READ_SECONDS)
             if problem:
                 remedy = "name another SN; an operator of that SN runs swarm sn repair"
                 self._report.find("chain-damaged", f"the SN {self._address}", problem, remedy)
                 return {}, {}, None
-            who, row = await self._own_row(recorder.chain)
-            return {who: row}, {}, recorder.chain
+            who, row = await self._own_row(chain)
+            return {who: row}, {}, chain
         except (UserError, TimeoutError) as error:
             self._report.unknown.append(f"the ledger, and what nodes reach: {str(error) or 'it takes too long'}")
             return {}, {}, None
 
     async def _as_operator(self, nodes: Mapping[str, Known], network_id: str) -> _Looked:
-        source, home = self._connection.credentials.source(), self._connection.home
         found: _Looked | None = None
         try:
-            async with (
-                asyncio.timeout_at(self._end) as limit,
-                operating(self._address, source, home, network_id) as operator,
-            ):
-                if not operator.known:
-                    await operator.register()
-                found = await self._from_all(operator, nodes)
-                limit.reschedule(asyncio.get_running_loop().time() + LEAVE_SECONDS)
+            async with asyncio.timeout_at(self._end) as limit:
+
+                async def look(operator: Operator) -> None:
+                    nonlocal found
+                    if not operator.known:
+                        await operator.register()
+                    found = await self._from_all(operator, nodes)
+                    limit.reschedule(asyncio.get_running_loop().time() + LEAVE_SECONDS)
+
+                await self._here.use(self._address, network_id, look)
         except TimeoutError:  # also where only leaving takes too long
             if found is None:
                 raise
+        assert found is not None
         return found
 
     async def _from_all(self, operator: Operator, nodes: Mapping[str, Known]) -> _Looked:
@@ -272,13 +287,12 @@ class _Examination:
         return uid, await try_all(targets, partial(probe, context=tls.client, refuse=refuse))
 
     def _compare_structures(self, answers: Mapping[str, tuple[Answer, int]], nodes: Mapping[str, Known]) -> None:
-        own = read_structure(self._local.place.path) if self._local.place is not None else None
         others = {}
         for uid, (answer, _) in answers.items():
             if answer.site is not None and answer.site.structure:
                 with suppress(ValueError):
                     others[nodes[uid].shown] = structure_of(answer.site.structure)
-        examine_structures(own, others, self._report)
+        examine_structures(self._here.structure, others, self._report)
 
 
 def _addresses(nodes: Sequence[network.Node]) -> list[str]:

@@ -2,8 +2,8 @@
 
 import json
 
-from swarmlearning.cli.collect.archive import Archive
-from swarmlearning.cli.collect.content import Entry, Source
+from swarmlearning.collect.archive import Archive
+from swarmlearning.collect.content import Entry, Source
 from swarmlearning.views.names import displayed
 
 

@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
-from swarmlearning.cli.doctor.findings import Report
-from swarmlearning.cli.doctor.matrix import called
+from swarmlearning.doctor.findings import Report
+from swarmlearning.doctor.matrix import called
 from swarmlearning.ledger.contracts.training.state import Training, awaited
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.operator.explaining import accounts_of

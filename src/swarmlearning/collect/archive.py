@@ -5,6 +5,7 @@ import os
 import re
 import tarfile
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,10 @@ def safe(name: str) -> str:
 
 
 class Archive:
-    """Use as a context manager: the file is there when the block ends well, and else never was."""
+    """Use as a context manager: the file is there when the block ends well, and else never was.
+
+    Files may be added by several threads. What a thread still adds when the block has ended is left out.
+    """
 
     def __init__(self, path: Path, root: str) -> None:
         """`root`: the folder that all files are in."""
@@ -37,6 +41,8 @@ class Archive:
         self._left = MOST_BYTES
         self._names: set[str] = set()
         self._made = int(time.time())
+        self._turn = threading.Lock()
+        self._over = False
 
     def __enter__(self) -> Self:
         """Raises `CollectError` when it cannot be written."""
@@ -52,17 +58,19 @@ class Archive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                self._tar.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._temporary.replace(self._path)
-            self._file.close()
-        except OSError as failure:
-            raise self._fault(failure) from failure
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        with self._turn:
+            self._over = True
+            try:
+                if error is None:
+                    self._tar.close()
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                    self._temporary.replace(self._path)
+                self._file.close()
+            except OSError as failure:
+                raise self._fault(failure) from failure
+            finally:
+                self._temporary.unlink(missing_ok=True)
 
     def add(self, name: str, data: str | bytes) -> str:
         """Adds a file, and returns the name that it has got below the root; empty where it does not fit any more.
@@ -70,11 +78,14 @@ class Archive:
         `name`: parts joined by `/`, each of which is made safe. Raises `CollectError`.
         """
         content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
-        if len(content) > self._left:
+        with self._turn:
+            return self._add("/".join(safe(part) for part in name.split("/")), content)
+
+    def _add(self, given: str, content: bytes) -> str:
+        if len(content) > self._left or self._over:
             return ""
         self._left -= len(content)
-        given = chosen = "/".join(safe(part) for part in name.split("/"))
-        count = 1
+        chosen, count = given, 1
         while chosen in self._names:
             count += 1
             chosen = f"{given}-{count}"

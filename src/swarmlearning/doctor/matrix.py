@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from swarmlearning.cli.doctor.findings import Report, Way
-from swarmlearning.cli.doctor.wording import MEANINGS
+from swarmlearning.doctor.findings import Report, Way
+from swarmlearning.doctor.wording import MEANINGS
 from swarmlearning.node.outcomes import Code, Outcome
 from swarmlearning.views.explaintext import rate_text
 from swarmlearning.views.names import displayed

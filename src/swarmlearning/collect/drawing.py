@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from swarmlearning.cli.collect.style import shown
+from swarmlearning.collect.style import shown
 from swarmlearning.views.chronicle import Chronicle, Span
 from swarmlearning.views.render import clock
 

@@ -9,9 +9,9 @@ from html import escape
 from typing import Final
 from urllib.parse import quote
 
-from swarmlearning.cli.collect.content import Content, Entry, Source
-from swarmlearning.cli.collect.drawing import COLOURS, LED, LOST, ROUND, SUBMITTED, drawing
-from swarmlearning.cli.collect.style import STYLE, shown
+from swarmlearning.collect.content import Content, Entry, Source
+from swarmlearning.collect.drawing import COLOURS, LED, LOST, ROUND, SUBMITTED, drawing
+from swarmlearning.collect.style import STYLE, shown
 from swarmlearning.views.chronicle import Chronicle, Event
 from swarmlearning.views.render import clock
 from swarmlearning.views.sizes import size_text

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from swarmlearning.api.client import Refusal, Unavailable
-from swarmlearning.cli.collect.archive import Archive
-from swarmlearning.cli.collect.content import Content, Source
-from swarmlearning.cli.collect.files import add_data, add_text
-from swarmlearning.cli.collect.ledger import MOST_BLOCKS, MOST_BYTES, excerpt
+from swarmlearning.collect.archive import Archive
+from swarmlearning.collect.content import Content, Source
+from swarmlearning.collect.files import add_data, add_text
+from swarmlearning.collect.ledger import MOST_BLOCKS, MOST_BYTES, excerpt
 from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
@@ -55,22 +55,35 @@ class Asking(NamedTuple):
 
 
 async def add_network(archive: Archive, content: Content, operator: Operator, asking: Asking) -> None:
-    """Adds what the nodes give. Raises `CollectError` or `ActError`."""
+    """Adds the ledger, and what the nodes give. Raises `CollectError` or `ActError`."""
     chain = await operator.refresh()
     await operator.register()
-    await _add_ledger(archive, content, operator, chain)
-    nodes = [named_node(chain.world, each) for each in asking.named] or list(_present(chain.world))
+    await add_ledger(archive, content, operator, chain)
+    nodes = nodes_to_ask(chain.world, asking.named)
     turns = asyncio.Semaphore(AT_ONCE)
-    names = node_names(chain.world)
 
     async def collect(node: Node, number: int) -> Source:
         async with turns:
-            source = _source(chain.world, node, name_of(names, node.uid))
-            place = f"nodes/{number:02d}-{node.type}-{node.name}"
-            await _collect(archive, source, place, operator, chain.world, node, asking)
-            return source
+            return await add_node(archive, operator, node, number, asking)
 
     content.sources += await asyncio.gather(*(collect(node, number) for number, node in enumerate(nodes, start=1)))
+
+
+def nodes_to_ask(world: World, named: Collection[str]) -> list[Node]:
+    """The nodes of these names or UIDs; without any all that have logs, SNs first. Raises `ActError`."""
+    return [named_node(world, each) for each in named] or list(_present(world))
+
+
+async def add_node(archive: Archive, operator: Operator, node: Node, number: int, asking: Asking) -> Source:
+    """Adds what one node gives, in the folder of this number; what it does not give is said with the reason.
+
+    The operator has registered. Raises `CollectError`.
+    """
+    world = operator.chain.world
+    source = _source(world, node, name_of(node_names(world), node.uid))
+    place = f"nodes/{number:02d}-{node.type}-{node.name}"
+    await _collect(archive, source, place, operator, world, node, asking)
+    return source
 
 
 def _present(world: World) -> Iterator[Node]:
@@ -89,7 +102,8 @@ async def _collect(
     archive: Archive, source: Source, place: str, operator: Operator, world: World, node: Node, asking: Asking
 ) -> None:
     try:
-        _add_report(archive, source, place, await report_of(operator, node, REPORT_SECONDS), asking.known)
+        report = await report_of(operator, node, REPORT_SECONDS)
+        await asyncio.to_thread(_add_report, archive, source, place, report, asking.known)
     except LogsError as error:
         source.missing["report"] = displayed(str(error), 500)
     left = asking.node_bytes
@@ -101,7 +115,7 @@ async def _collect(
             continue
         left -= len(log.text)
         text = await asyncio.to_thread(redacted, log.text, asking.known)
-        add_text(archive, source, f"{place}/{file}", text, displayed(log.lacking, 300))
+        await asyncio.to_thread(add_text, archive, source, f"{place}/{file}", text, displayed(log.lacking, 300))
 
 
 def _logs(world: World, node: Node, since_ms: int | None) -> Iterator[tuple[str, Wanted]]:
@@ -149,7 +163,8 @@ def _word(report: Mapping[str, Any], *path: str) -> str:
 # --- what all see ---------------------------------------------------------------------------------------------------
 
 
-async def _add_ledger(archive: Archive, content: Content, operator: Operator, chain: Chain) -> None:
+async def add_ledger(archive: Archive, content: Content, operator: Operator, chain: Chain) -> None:
+    """Adds the newest blocks as text and as a timeline, and what the SN states. Raises `CollectError`."""
     names, shared = node_names(chain.world), Source("the ledger")
     sns = [node.uid for node in network.nodes(chain.world) if node.type == "SN"]
     content.facts |= {

@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography import x509
 
-from swarmlearning.cli.doctor.findings import Report
+from swarmlearning.doctor.findings import Report
 from swarmlearning.identity.certificates import (
     CertificateError,
     is_issued_by,
