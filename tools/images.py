@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bundle import ROOT, version
 
-TARGETS = ("sn", "sl", "swop", "swci", "license", "user")
+TARGETS = ("sn", "sl", "swop", "swci", "slm-ui", "license", "user")
 
 
 def build_command(engine: Sequence[str], target: str, context: Path, base: str = "") -> list[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 NODES, CLIENT = ROOT / "packaging" / "requirements.txt", ROOT / "packaging" / "requirements-client.txt"
 PROJECT, CLIENT_PROJECT = ROOT / "pyproject.toml", ROOT / "packaging" / "client" / "pyproject.toml"
-EXTRAS = ("spiffe", "privacy")
-"""Extras of the nodes that all images have: identities from an agent, and the ε of a privacy lock."""
+EXTRAS = ("spiffe", "privacy", "ui")
+"""Extras that all images have: identities from an agent, the ε of a privacy lock, and the web interface."""
 OWN = "swarmlearning"
 """Names of packages that are built from this tree begin with this."""
 

@@ -30,6 +30,8 @@ OURS = {
     "SL_ML_GROUP",
     "SL_PRIVACY_POLICY",
     "SL_RELAY",
+    "SLM_UI_ADMIN_PASSWORD_FILE",
+    "SLM_UI_PUBLIC_PORT",
     "SN_RELAY_PORT",
     "POD_NAME",
     "MIN_PEERS",
@@ -105,12 +107,13 @@ def test_each_node_of_the_compose_file_is_told_of_relay_and_license_server_by_va
         "sn": {LICENSE_SERVER: "${LICENSE_SERVER:-}", "SN_RELAY_PORT": "${SN_RELAY_PORT:-}"},
         "sl": {LICENSE_SERVER: "${LICENSE_SERVER:-}", "SL_RELAY": "${SL_RELAY:-}"},
         "swci": {LICENSE_SERVER: "${LICENSE_SERVER:-}"},
+        "slm-ui": {LICENSE_SERVER: "${LICENSE_SERVER:-}"},
     }
     for service in COMPOSE["services"].values():
         kind = service["image"].partition(":")[0].rpartition("/")[2]
         assert environment(service).items() >= expected.get(kind, {}).items()
     empty = dict.fromkeys((LICENSE_SERVER, "SN_RELAY_PORT", "SL_RELAY"), "")
-    for kind in expected:
+    for kind in ("sn", "sl", "swci"):
         with typer.main.get_command(app).make_context("swarm", [kind], resilient_parsing=True) as context:
             command = context.command.commands[kind]  # type: ignore[attr-defined]
         with pytest.MonkeyPatch.context() as patch:

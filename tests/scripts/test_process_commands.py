@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from swarmlearning.cli.main import app
-from swarmscripts import sl, sn, swci, swop
+from swarmscripts import sl, slmui, sn, swci, swop
 from swarmscripts.common import COMMON
 from swarmscripts.script import Script
 
@@ -81,6 +81,19 @@ def run(home: Path, script: str, line: str) -> list[str]:
             "--data-dir HOME/swarmlearning/scripts/swop/data",
         ),
         (
+            "run-slm-ui",
+            "-l HOME/logs -pu cert.pem -pr cert.pem --sn-ip s -pw secret",
+            "ui --host 0.0.0.0 --port 443 --http-redirect-port 80 --https-cert HOME/cert.pem --https-key HOME/cert.pem "
+            "--sn-ip s --log-dir HOME/logs --data-dir HOME/swarmlearning/scripts/ui/data",
+        ),
+        (
+            "run-slm-ui",
+            "--name slm --cert cert.pem --https-port 8443 --http-port 0 --host 10.0.0.1 --behind-proxy 10.0.0.2 "
+            "--apls-ip l -v HOME/usr:/platform/swarm/SMLNODE",
+            "ui --host 10.0.0.1 --port 8443 --behind-proxy 10.0.0.2 --log-dir HOME/logs --cert HOME/cert.pem "
+            "--data-dir HOME/usr",
+        ),
+        (
             "run-swci",
             "--usr-dir usr --init-script-name init",
             "swci --usr-dir HOME/usr --init-script-name init",
@@ -114,11 +127,12 @@ NOT_NAMED = {
     },
     "swop": {"network-id", "node-name", "policy-file"},
     "swci": {"bind-ip", "network-id"},
+    "ui": {"http", "http-redirect-port", "network-id", "port", "public-port"},
 }
 """Options of `swarm` that the scripts set themselves, or that go to it as they are."""
 
 
-@pytest.mark.parametrize("script", [sn.SN, sl.script(), swop.SWOP, swci.SWCI], ids=lambda each: each.name)
+@pytest.mark.parametrize("script", [sn.SN, sl.script(), swop.SWOP, swci.SWCI, slmui.SLM_UI], ids=lambda each: each.name)
 def test_the_options_of_a_node_are_those_of_its_script(script: Script) -> None:
     commands: object = typer.main.get_command(app)
     params = commands.commands[script.kind].params  # type: ignore[attr-defined]
@@ -127,3 +141,9 @@ def test_the_options_of_a_node_are_those_of_its_script(script: Script) -> None:
     everywhere = {"data-dir", "help", "log-level", "log-format", "log-dir", "log-files", "ready-fd"}
     everywhere |= {"vitals", "metrics-ip", "metrics-port"}
     assert known - named == NOT_NAMED[script.kind] | (known & everywhere)
+
+
+def test_the_first_user_of_a_web_interface_comes_by_variables(home: Path) -> None:
+    (home / "bin" / "swarm").write_text('#!/bin/sh\necho "$SLM_UI_ADMIN_USER $SLM_UI_ADMIN_PASSWORD_FILE"\n')
+    line = "--cert cert.pem --admin-user anna --admin-password-file usr/init"
+    assert run(home, "run-slm-ui", line) == [f"anna {home / 'usr' / 'init'}"]

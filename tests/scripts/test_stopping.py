@@ -57,6 +57,16 @@ def test_all_kinds(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
+def test_the_web_interface_is_ended_only_where_it_is_named(
+    docker: FakeRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stop.run(["--slm-ui"]) == 0
+    assert [call[-1] for call in docker.calls] == [f"ancestor=swarmlearning/slm-ui:{VERSION}"] * 2
+    assert stop.run(["--all"]) == 0
+    assert sum("slm-ui" in " ".join(call) for call in docker.calls) == 2
+    assert capsys.readouterr().out.startswith("No running Swarm Learning UI containers found\n")
+
+
 @pytest.mark.parametrize("flag", ["--ml", "sl", "-x"])
 def test_an_invalid_flag(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.run([flag]) == 1
@@ -73,7 +83,7 @@ def test_uninstall_removes_images_and_the_installation(docker: FakeRuntime, tmp_
 
     assert [path.name for path in installed.iterdir()] == ["workspace"]
     assert [call for call in docker.calls if call[0] == "image"] == [
-        ["image", "ls", "--quiet", f"swarmlearning/{kind}:{VERSION}"] for kind in ("sl", "sn", "swci", "swop")
+        ["image", "ls", "--quiet", f"swarmlearning/{kind}:{VERSION}"] for kind in ("sl", "sn", "swci", "swop", "slm-ui")
     ]
 
 

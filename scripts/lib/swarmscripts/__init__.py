@@ -1,5 +1,5 @@
-"""The scripts that users of the original know, as front ends: `run-sn`, `run-sl`, `run-swop`, `run-swci`, `stop-swarm`,
-`uninstall`, `gen-cert`, `swarmLogCollector`.
+"""The scripts that users of the original know, as front ends: `run-sn`, `run-sl`, `run-swop`, `run-swci`, `run-slm-ui`,
+`stop-swarm`, `uninstall`, `gen-cert`, `swarmLogCollector`.
 
 They start nodes in containers (docker or podman) and, on a host without a container runtime, as processes of the
 `swarm` command. Only the standard library of Python 3.10 is used: a host for containers needs nothing else installed.

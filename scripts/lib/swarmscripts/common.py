@@ -1,4 +1,4 @@
-"""The options that all of `run-sn`, `run-sl`, `run-swop` and `run-swci` have, and what a node needs because of them."""
+"""The options that `run-sn`, `run-sl` and the others have in common, and what a node needs because of them."""
 
 from __future__ import annotations
 

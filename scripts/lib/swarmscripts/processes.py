@@ -35,9 +35,16 @@ WEIGHTS = Path("/tmp/hpe-swarm")
 MOUNTED = 'mount --bind "$0" "$1" && shift && exec "$@"'
 
 
-def start(kind: str, given: Given, arguments: Sequence[str], rest: Sequence[str], training: Given | None) -> int:
-    """Starts `swarm <kind>`, with the training of an SL; in the background with `--detach`, else in place of this
-    process. Returns the exit status. Raises `ScriptError`."""
+def start(
+    kind: str,
+    given: Given,
+    arguments: Sequence[str],
+    rest: Sequence[str],
+    training: Given | None,
+    variables: Sequence[tuple[str, str]] = (),
+) -> int:
+    """Starts `swarm <kind>` with these variables, and with the training of an SL; in the background with `--detach`,
+    else in place of this process. Returns the exit status. Raises `ScriptError`."""
     name = given.last("name") or kind
     folder = records.place(name)
     _require_free(name)
@@ -50,7 +57,7 @@ def start(kind: str, given: Given, arguments: Sequence[str], rest: Sequence[str]
     directory = (training.last("workdir") if training else "") or given.last("workdir") or None
     if directory and not Path(directory).is_dir():
         raise ScriptError(f"{directory}: bad directory")
-    environment = {**os.environ, **dict(license_variables(given)), **_environment(given)}
+    environment = {**os.environ, **dict(license_variables(given)), **dict(variables), **_environment(given)}
     process = Record(kind, name, os.getpid(), records.began(os.getpid()), *_api(kind, given))
     if not given.flag("detach"):
         records.write(process)
@@ -121,8 +128,9 @@ def _common_arguments(kind: str, name: str, given: Given, folder: Path) -> Itera
         yield from (f"--{option}", str(path))
     if "socket-path" in given:
         yield from ("--socket-path", str(spiffe_socket(given.last("socket-path"))))
-    if kind != "swci":
+    if kind not in ("swci", "ui"):
         yield from ("--node-name", name)
+    if kind != "swci":
         yield from ("--data-dir", _data_directory(given) or str(folder / "data"))
 
 

@@ -25,7 +25,7 @@ class Script:
     """One of them. Its functions raise `ScriptError` for options that are missing or wrong."""
 
     kind: str
-    """`sn`, `sl`, `swop` or `swci`: the command of `swarm`, and the image."""
+    """`sn`, `sl`, `swop`, `swci` or `ui`: the command of `swarm`, and by default the image."""
     title: str
     options: Sequence[Option]
     check: Callable[[Given], None]
@@ -35,14 +35,18 @@ class Script:
     """The arguments of `swarm <kind>` as a process, but for identity, name and data directory."""
     sidecar_needs: Needs = NOTHING
     """What the implicit sidecar needs; without any there is none."""
+    called: str = ""
+    """The name in that of the script and of the image, where it is not `kind`."""
+    variables: Callable[[Given], Sequence[tuple[str, str]]] = lambda given: ()
+    """The variables of `swarm <kind>` as a process."""
 
     @property
     def name(self) -> str:
-        return f"run-{self.kind}"
+        return f"run-{self.called or self.kind}"
 
     @property
     def image(self) -> str:
-        return f"swarmlearning/{self.kind}:{VERSION}"
+        return f"swarmlearning/{self.called or self.kind}:{VERSION}"
 
 
 def main(script: Script, words: Sequence[str]) -> int:
@@ -71,8 +75,8 @@ def _run(script: Script, words: Sequence[str]) -> int:
     main_given = given.pop(MAIN)
     script.check(main_given)
     if runtime is None:
-        arguments = script.arguments(main_given)
-        return processes.start(script.kind, main_given, arguments, rest, given.get(IMPLICIT_SIDECAR))
+        words, more = script.arguments(main_given), script.variables(main_given)
+        return processes.start(script.kind, main_given, words, rest, given.get(IMPLICIT_SIDECAR), more)
     main_container = _main_container(script, main_given, runtime, rest)
     return containers.start(runtime, [main_container, *_sidecar_containers(script, given)])
 

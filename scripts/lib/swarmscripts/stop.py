@@ -15,7 +15,11 @@ TITLES = {
     "sn": "Swarm Network",
     "swci": "Swarm Command Interface",
     "swop": "Swarm Operator",
+    "slm-ui": "Swarm Learning UI",
 }
+NODES = ("sl", "sn", "swci", "swop")
+COMMANDS = {"slm-ui": "ui"}
+"""Of processes, where it is not the name of the image."""
 STOP_SECONDS = 60.0
 """Time for a process to end in good order."""
 
@@ -28,6 +32,7 @@ Ends the nodes of this host, by default all.
   --sn     Swarm Network nodes
   --swci   command interfaces
   --swop   Swarm Operator nodes
+  --slm-ui the web interface, which is ended only where it is named
   --keep   keep the stopped containers
   --sudo   call the container runtime by sudo
   --help   show this text"""
@@ -45,10 +50,17 @@ def run(words: Sequence[str]) -> int:
         return 0
     kinds = [kind for kind in TITLES if kind in given]
     try:
-        return stop(kinds if kinds and "all" not in given else list(TITLES), "keep" in given, "sudo" in given)
+        return stop(_kinds(kinds, everything="all" in given), "keep" in given, "sudo" in given)
     except ScriptError as error:
         print(f"stop-swarm: {error}", file=sys.stderr)
         return 1
+
+
+def _kinds(named: Sequence[str], everything: bool) -> Sequence[str]:
+    """What to end: what is named, else the nodes."""
+    if not everything:
+        return named or NODES
+    return [*NODES, *(kind for kind in named if kind not in NODES)]
 
 
 def stop(kinds: Sequence[str], keep: bool, sudo: bool) -> int:
@@ -58,7 +70,7 @@ def stop(kinds: Sequence[str], keep: bool, sudo: bool) -> int:
     for kind in kinds:
         if runtime is not None:
             _stop_containers(runtime, kind, keep)
-        if runtime is None or any(record.kind == kind for record in records.records()):
+        if runtime is None or any(record.kind == COMMANDS.get(kind, kind) for record in records.records()):
             statuses.append(_stop_processes(kind))
     return max(statuses)
 
@@ -81,7 +93,7 @@ def _stop_containers(runtime: Runtime, kind: str, keep: bool) -> None:
 
 def _stop_processes(kind: str) -> int:
     title = TITLES[kind]
-    of_kind = [record for record in records.records() if record.kind == kind]
+    of_kind = [record for record in records.records() if record.kind == COMMANDS.get(kind, kind)]
     running = [record for record in of_kind if record.runs]
     print(f"Stopping all running {title} processes" if running else f"No running {title} processes found")
     status = 0
