@@ -94,7 +94,7 @@ class LedgerFeed(Feed):
         """There is nothing to follow."""
         await asyncio.Event().wait()
 
-    async def use(self, work: Callable[[Operator], Awaitable[T]]) -> T:
+    async def use(self, work: Callable[[Operator], Awaitable[T]], seconds: float = 60.0) -> T:
         assert self._ledger is not None
         return await work(cast(Operator, LedgerOperator(self._ledger, self._uid, self.persons)))
 

@@ -65,6 +65,17 @@ def test_the_bundle_that_hosts_get_is_in_no_backup(database: sqlite3.Connection,
     assert [path for path in contents(again) if "bundle" in path] == ["projects/mnist/bundle/notes.txt"]
 
 
+def test_archives_of_logs_are_in_no_backup(database: sqlite3.Connection, tmp_path: Path) -> None:
+    folder, archive = tmp_path / "ui", tmp_path / "ui.tar.gz"
+    for parent in (folder, folder / "projects" / "mnist"):
+        (parent / "diagnostics").mkdir()
+        (parent / "diagnostics" / "log").touch()
+    done = backup(folder, archive, "1.0")
+    assert done.left_out == ("diagnostics/",)
+    paths = sorted(each.path for each in done.content.files)
+    assert paths == ["projects/mnist/diagnostics/log", "projects/mnist/project.json", "ui.sqlite"]
+
+
 def test_a_private_key_is_refused_in_a_file_and_in_a_database(database: sqlite3.Connection, tmp_path: Path) -> None:
     folder, archive = tmp_path / "ui", tmp_path / "ui.tar.gz"
     (folder / "https-key.pem").write_bytes(PEM)

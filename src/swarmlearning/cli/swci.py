@@ -23,7 +23,7 @@ from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import warn_of_own, while_working
 from swarmlearning.node.logs import banner, start_logging
 from swarmlearning.node.settings import SwciEnvironment
-from swarmlearning.swci.licensing import licensed_session
+from swarmlearning.operator.licensing import licensed_session
 from swarmlearning.swci.session import Session, SessionSettings
 from swarmlearning.swci.shell import Screen, interact, run_script
 

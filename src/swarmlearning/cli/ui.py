@@ -11,13 +11,22 @@ import typer
 
 from swarmlearning.cli import uibackup
 from swarmlearning.cli.command import command
-from swarmlearning.cli.options import Credentials, DataDir, NetworkId, data_directory, sn_address
+from swarmlearning.cli.options import (
+    Credentials,
+    DataDir,
+    LicenseOptions,
+    NetworkId,
+    NodeProcess,
+    data_directory,
+    sn_address,
+)
 from swarmlearning.cli.running import run_node
 from swarmlearning.errors import UserError
 from swarmlearning.identity.source import WatchedSource
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.expiry import warn_of_own, while_working
-from swarmlearning.node.logs import Level, banner, start_logging
+from swarmlearning.node.logfile import kept_log
+from swarmlearning.node.logs import banner, start_logging
 from swarmlearning.node.ready import Ready
 
 if TYPE_CHECKING:
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
 NEEDED = ("jinja2", "argon2", "asyncssh")
 """Modules of the extra `ui`."""
 PORT = 30302
+NAME = "SLM-UI"
 
 app = typer.Typer(invoke_without_command=True, help="Run the web interface, or care for what it keeps.")
 uibackup.add_to(app)
@@ -36,32 +46,55 @@ uibackup.add_to(app)
 class UiOptions:
     """The options of the web interface, as `swarm ui --help` lists them."""
 
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port for browsers.")] = PORT
+    host: Annotated[
+        str, typer.Option("--host", envvar="SLM_UI_HOST", help="Address to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1"
+    port: Annotated[int, typer.Option("--port", envvar="SLM_UI_PORT", min=0, max=65535, help="Port for browsers.")] = (
+        PORT
+    )
+    public_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SLM_UI_PUBLIC_PORT", min=1, max=65535, help="The port that browsers use, if that is another one."
+        ),
+    ] = None
+    http_redirect_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="SLM_UI_HTTP_PORT", min=0, max=65535, help="Also listen on this port for HTTP, and lead to HTTPS."
+        ),
+    ] = None
     https_cert: Annotated[
         Path | None,
-        typer.Option(help="Certificate for browsers (PEM, with intermediates); by default the one of --cert."),
+        typer.Option(
+            envvar="SLM_UI_HTTPS_CERT",
+            help="Certificate for browsers (PEM, with intermediates); by default the one of --cert.",
+        ),
     ] = None
-    https_key: Annotated[Path | None, typer.Option(help="Private key of that certificate (PEM).")] = None
+    https_key: Annotated[
+        Path | None, typer.Option(envvar="SLM_UI_HTTPS_KEY", help="Private key of that certificate (PEM).")
+    ] = None
     http: Annotated[
         bool, typer.Option("--http", help="Without TLS: for this machine alone, or behind a proxy that adds it.")
     ] = False
     behind_proxy: Annotated[
-        str, typer.Option(help="IP address of the reverse proxy whose X-Forwarded-* headers are believed.")
+        str,
+        typer.Option(
+            envvar="SLM_UI_BEHIND_PROXY",
+            help="IP address of the reverse proxy whose X-Forwarded-* headers are believed.",
+        ),
     ] = ""
-    sn_ip: Annotated[str, typer.Option(help="Address of any SN of the network.")] = "127.0.0.1"
-    sn_api_port: Annotated[int, typer.Option(help="API port of that SN.")] = 30304
+    sn_ip: Annotated[str, typer.Option(envvar="SN_NODE_IP", help="Address of any SN of the network.")] = "127.0.0.1"
+    sn_api_port: Annotated[int, typer.Option(envvar="SN_API_SERVER_PORT", help="API port of that SN.")] = 30304
     network_id: NetworkId = ""
     bundle: Annotated[
         Path | None,
         typer.Option(help="Folder of the bundle that hosts get (make bundle); by default bundle/ in the data folder."),
     ] = None
     data_dir: DataDir = None
-    log_level: Annotated[Level, typer.Option("--log-level", help="How much to log.")] = "INFO"
-    ready_fd: Annotated[
-        int | None, typer.Option("--ready-fd", hidden=True, help="Write one JSON line to this descriptor when ready.")
-    ] = None
     credentials: Credentials
+    license: LicenseOptions
+    process: NodeProcess
 
     def source(self) -> WatchedSource | None:
         """The identity; None where none is named: the UI then begins with its set-up. Raises `IdentityError`."""
@@ -78,7 +111,18 @@ class UiOptions:
             raise NodeError("--https-cert and --https-key belong together: give both, or none")
         if self.http and self.https_cert is not None:
             raise NodeError("--http is without a certificate: leave out --https-cert and --https-key, or --http")
-        return Serving(self.host, self.port, self.https_cert, self.https_key, self.http, self.behind_proxy)
+        if self.http and self.http_redirect_port is not None:
+            raise NodeError("--http serves no HTTPS to which --http-redirect-port could lead: leave out one of them")
+        return Serving(
+            host=self.host,
+            port=self.port,
+            certificate=self.https_cert,
+            key=self.https_key,
+            plain=self.http,
+            proxy=self.behind_proxy,
+            public_port=self.public_port,
+            redirect_port=self.http_redirect_port,
+        )
 
     def settings(self, environment: "UiEnvironment", source: WatchedSource | None) -> "UiSettings":
         """All settings. Raises `UserError`."""
@@ -94,6 +138,7 @@ class UiOptions:
             longest_hours=environment.slm_ui_session_hours,
             bundle=self.bundle,
             secrets=environment.secret_box(),
+            licenses=self.license.servers(),
         )
 
 
@@ -115,14 +160,15 @@ def ui(context: typer.Context, options: UiOptions) -> None:
     environment = UiEnvironment()
     source = options.source()
     settings = options.settings(environment, source)
-    print(banner("SLM-UI"), flush=True)
-    start_logging(options.log_level)
-    with kept(settings.folder) as database:
+    print(banner(NAME), flush=True)
+    log = options.process.log
+    start_logging(options.process.log_level, log.form, NAME)
+    with kept(settings.folder) as database, kept_log(settings.folder, "SLM", "UI", log):
         ensure_admin(database, environment)
 
         def ready(facts: dict[str, str]) -> None:
             print(f"SLM-UI : {facts['ui']}", flush=True)
-            Ready(options.ready_fd).report(facts)
+            Ready(options.process.ready_fd).report(facts)
 
         work = serve(settings, database, ready)
         if source is None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from swarmlearning.backoff import Backoff
 from swarmlearning.license.client import LicenseClient, NoAnswerError, NoTokenError
@@ -30,10 +30,24 @@ RETRY_SECONDS = 60.0
 REFUSED_SECONDS = 2.0
 """A refusal holds for so long: others that want the same meanwhile do not wait for another one."""
 
-Kind: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI"]
+Kind: TypeAlias = Literal["SN", "SL", "SWOP", "SWCI", "UI"]
 
-LOGGERS: dict[Kind, str] = {"SN": "swarm.blCnt", "SL": "swarm.mlApp", "SWOP": "swarm.swop", "SWCI": "swarm.swci"}
-"""Those of the original."""
+LOGGERS: dict[Kind, str] = {
+    "SN": "swarm.blCnt",
+    "SL": "swarm.mlApp",
+    "SWOP": "swarm.swop",
+    "SWCI": "swarm.swci",
+    "UI": "swarm.ui",
+}
+"""Those of the original; that of the UI is our own."""
+FEATURES: dict[Kind, Feature] = {
+    "SN": Feature.SN,
+    "SL": Feature.SL,
+    "SWOP": Feature.SWOP,
+    "SWCI": Feature.SWCI,
+    "UI": Feature.SWCI,
+}
+"""What a token is taken of at the start."""
 
 
 class NoLicenseError(NodeError):
@@ -58,6 +72,13 @@ class _Token:
         self.seconds, self.end = seconds, time.monotonic() + seconds
 
 
+class Held(NamedTuple):
+    """A token as it is now: it lasts until `until_ms` (Unix time) unless it is renewed."""
+
+    feature: Feature
+    until_ms: int
+
+
 class Licensed:
     """The tokens of the node of this UID, from the first of `clients` that answers; without clients none is needed."""
 
@@ -71,6 +92,14 @@ class Licensed:
         self._turn = asyncio.Lock()
         self.fault = ""
         """Why a token is not renewed now; empty while all are."""
+        self.server = ""
+        """The address of the server that has lent or renewed a token last."""
+
+    @property
+    def tokens(self) -> tuple[Held, ...]:
+        """Those that have been taken."""
+        now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        return tuple(Held(feature, now_ms + int(1000 * (each.end - now))) for feature, each in self._tokens.items())
 
     async def require(self, feature: Feature, seconds: float = 0.0) -> None:
         """Takes a token of this feature, unless one is held, and keeps it from now on.
@@ -130,9 +159,12 @@ class Licensed:
         silent: list[tuple[str, NoAnswerError]] = []
         for client in self._clients:
             try:
-                return await client.acquire(feature, self._uid)
+                seconds = await client.acquire(feature, self._uid)
             except NoAnswerError as error:
                 silent.append((client.address, error))
+            else:
+                self.server = client.address
+                return seconds
         raise NoAnswerError(_no_answer(silent), final=all(error.final for _, error in silent))
 
     async def _renew(self, feature: Feature, token: _Token) -> None:
@@ -184,7 +216,7 @@ async def licensed(kind: Kind, servers: LicenseServers, tls: ssl.SSLContext, uid
         async with asyncio.TaskGroup() as tasks:
             held = Licensed(kind, clients, uid, tasks)
             try:
-                await held.require(Feature[kind], START_SECONDS)
+                await held.require(FEATURES[kind], START_SECONDS)
             except NoLicenseError as error:
                 logger.error("Exiting %s. Reason: %s", kind, one_line(str(error)))
                 raise

@@ -43,12 +43,14 @@ class ListenError(UserError):
 @dataclass(frozen=True)
 class HandshakeLimits:
     """`number` and `seconds` of unfinished handshakes; after `unread_seconds` without an acknowledgement of what was
-    sent a connection is dead. `rate`: of handshakes with all networks together, where that is bounded."""
+    sent a connection is dead. `pace` of handshakes with one network, and `rate` of those with all together, where they
+    are bounded."""
 
     number: int = 256
     seconds: float = 10.0
     unread_seconds: float = 60.0
     rate: Rate | None = None
+    pace: Rate | None = _PACE
 
 
 @dataclass(eq=False)
@@ -81,10 +83,15 @@ class Acceptor:
 
     async def start(self, host: str, port: int) -> int:
         """Listens and begins to accept; returns the port. Raises `ListenError` when the address cannot be taken."""
-        self._socket = listen(host, port)
+        listener = listen(host, port)
+        self.start_on(listener)
+        return int(listener.getsockname()[1])
+
+    def start_on(self, listener: socket.socket) -> None:
+        """Begins to accept on a socket that listens and does not block; it belongs to this from now on."""
+        self._socket = listener
         self.start_unheard()
-        self._accept_on(self._socket)
-        return int(self._socket.getsockname()[1])
+        self._accept_on(listener)
 
     def start_unheard(self) -> None:
         """Begins without an address: all connections are handed over (`adopt`)."""
@@ -161,7 +168,9 @@ class Acceptor:
 
     async def _turn(self, newcomer: _Newcomer) -> None:
         """Waits until a handshake with this network may begin. Raises `TimeoutError` where that takes too long."""
-        wait = self._begun.turn(newcomer.network, _PACE, patience=self._limits.seconds)
+        wait: float | None = 0.0
+        if self._limits.pace is not None:
+            wait = self._begun.turn(newcomer.network, self._limits.pace, patience=self._limits.seconds)
         if wait is not None and self._limits.rate is not None:
             of_all = self._begun.turn(_ALL, self._limits.rate, patience=self._limits.seconds)
             wait = None if of_all is None else max(wait, of_all)

@@ -11,7 +11,7 @@ import ipaddress
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from swarmlearning.identity.certificates import MAX_INTERMEDIATES, thumbprint_of_der
@@ -88,6 +88,9 @@ class Roster(Generic[C]):
 
     def __len__(self) -> int:
         return len(self._parties)
+
+    def __iter__(self) -> Iterator[C]:
+        return iter(self._parties)
 
     def with_certificate(self, certificate: str) -> int:
         """The number of connections with this certificate."""

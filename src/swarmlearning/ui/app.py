@@ -12,6 +12,7 @@ from swarmlearning.ui.pages.account import add_account
 from swarmlearning.ui.pages.approving import add_approvals
 from swarmlearning.ui.pages.contracting import add_contracts
 from swarmlearning.ui.pages.deploying import add_deployment
+from swarmlearning.ui.pages.diagnosing import add_diagnostics
 from swarmlearning.ui.pages.errors import add_errors, denied
 from swarmlearning.ui.pages.events import add_events
 from swarmlearning.ui.pages.executing import add_tasks
@@ -43,7 +44,7 @@ PAGES: Final = (
     *(add_tasks, add_contracts, add_approvals, add_logs),  # before projects, which may have any other name
     *(add_projects, add_project_nodes, add_deployment),
     *(add_organisations, add_invitations),
-    *(add_jobs, add_hosts, add_hosting),
+    *(add_jobs, add_hosts, add_hosting, add_diagnostics),
 )
 """What adds the routes of a page. Each route has its line in `security/roles.py`."""
 

@@ -37,6 +37,8 @@ _SQLITE: Final = b"SQLite format 3\x00"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; its state is in the copy."""
 _LEFT_OUT: Final = (".lock", ".sock", ".pid")
+_NOT_SAVED: Final = (BUNDLE, "diagnostics")
+"""Folders of the UI that are large, and are no work of anybody: what hosts get, and archives of logs."""
 
 
 class BackupError(UserError):
@@ -115,12 +117,12 @@ def _write(folder: Path, working: Path, archive: Path, version: str) -> Done:
 
 
 def _files(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """The files to save, in the order of their paths; links, sockets, locks and the bundle are left out."""
+    """The files to save, in the order of their paths; links, sockets, locks, the bundle and archives of logs are left out."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not (Path(parent) / each).is_symlink())
-        if Path(parent) == folder and BUNDLE in folders:
-            folders.remove(BUNDLE)
-            left_out.append(f"{BUNDLE}/")
+        if Path(parent) == folder:
+            left_out += [f"{each}/" for each in _NOT_SAVED if each in folders]
+            folders[:] = [each for each in folders if each not in _NOT_SAVED]
         for name in sorted(names):
             path = Path(parent) / name
             try:

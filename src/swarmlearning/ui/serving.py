@@ -6,28 +6,27 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-import uvicorn
 from filelock import FileLock, Timeout
 
 from swarmlearning.files import make_private
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import CurrentContext, browser_context, follow_source
 from swarmlearning.node.errors import NodeError
+from swarmlearning.ui.accepting import BEHIND_PROXY, Bounds, BrowserServer
 from swarmlearning.ui.app import make_ui
+from swarmlearning.ui.redirecting import Redirect
 from swarmlearning.ui.settings import Serving, UiSettings
 from swarmlearning.ui.site import Site
 from swarmlearning.ui.store.database import Database
 
 logger = logging.getLogger("swarm.ui")
 
-STOP_SECONDS: Final = 3
-"""For requests in progress when the UI is stopped."""
-MOST_CONNECTIONS: Final = 1000
+_BACKLOG: Final = 128
 
 
 @contextmanager
@@ -56,29 +55,49 @@ async def serve(settings: UiSettings, database: Database, ready: Callable[[dict[
 
 async def serve_site(site: Site, ready: Callable[[dict[str, str]], None]) -> None:
     """Serves this site, as `serve` does."""
-    settings = site.settings
-    listener = listen(settings.serving.host, settings.serving.port)
+    settings, serving = site.settings, site.settings.serving
+    listener = listen(serving.host, serving.port)
     port = listener.getsockname()[1]
-    async with tls(settings.serving, settings.source) as context:
-        server = _Server(_config(make_ui(site), context))
+    async with tls(serving, settings.source) as context:
+        servers = [(BrowserServer(make_ui(site), context, BEHIND_PROXY if serving.proxy else Bounds()), listener)]
+        public = serving.public_port or port
+        if serving.redirect_port is not None and context is not None:
+            redirect = BrowserServer(Redirect(public), None, Bounds())
+            servers.append((redirect, listen(serving.host, serving.redirect_port, "--http-redirect-port")))
+        running = list[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(site.feed.run())
-            serving = tasks.create_task(server.serve([listener]))
+            following = [tasks.create_task(site.feed.run())]
+            following.append(tasks.create_task(site.license.run(required=settings.source is not None)))
             try:
-                await server.begun.wait()
-                ready({"ui": f"{'https' if context else 'http'}://{_shown(settings.serving.host)}:{port}/"})
-                await asyncio.shield(serving)
+                if settings.source is not None:
+                    await site.license.settled.wait()
+                running += [tasks.create_task(server.serve([each])) for server, each in servers]
+                following += [tasks.create_task(server.accepted()) for server, _ in servers]
+                await asyncio.gather(*(server.begun.wait() for server, _ in servers))
+                ready(_addresses(serving, context is not None, public, servers))
+                await asyncio.shield(asyncio.gather(*running))
             finally:
                 site.feed.news.close()
-                server.should_exit = True
+                for server, _ in servers:
+                    server.should_exit = True
                 with contextlib.suppress(asyncio.CancelledError):
-                    await serving
+                    await asyncio.gather(*running)
                 await site.jobs.close()
-                following.cancel()
+                for each in following:
+                    each.cancel()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises `NodeError`."""
+def _addresses(
+    serving: Serving, secure: bool, public: int, servers: Sequence[tuple[BrowserServer, socket.socket]]
+) -> dict[str, str]:
+    """What browsers open; `redirect`: the port from which they are led there."""
+    shown = "" if public == (443 if secure else 80) else f":{public}"
+    found = {"ui": f"{'https' if secure else 'http'}://{_shown(serving.host)}{shown}/"}
+    return found | ({"redirect": str(servers[1][1].getsockname()[1])} if len(servers) > 1 else {})
+
+
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A socket that listens there and does not block; `option` names the port. Raises `NodeError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -86,8 +105,10 @@ def listen(host: str, port: int) -> socket.socket:
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
     except OSError as error:
-        raise NodeError(f"the UI cannot listen on {host} port {port}: {error.strerror}; see --port") from error
+        raise NodeError(f"the UI cannot listen on {host} port {port}: {error.strerror}; see {option}") from error
     return made
 
 
@@ -142,37 +163,3 @@ def _shown(host: str) -> str:
     if host in ("0.0.0.0", "::"):
         return "localhost"
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def _config(app: object, context: ssl.SSLContext | None) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=STOP_SECONDS,
-        ssl_context_factory=(lambda config, default: context) if context is not None else None,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which leaves signals to whoever runs it, and says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.begun = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are this process' affair."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does."""
-        await super().startup(sockets)
-        self.begun.set()

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from swarmlearning.identity.source import WatchedSource
+from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.settings import Environment
 from swarmlearning.ui.hosts.secretbox import SecretBox
@@ -21,7 +22,9 @@ BUNDLE: Final = "bundle"
 @dataclass(frozen=True)
 class Serving:
     """Where and how browsers reach the UI. `certificate`, `key`: of its own for browsers (PEM); without them it is the
-    identity's. `plain`: no TLS here. `proxy`: the address of the only reverse proxy that is believed, empty: none."""
+    identity's. `plain`: no TLS here. `proxy`: the address of the only reverse proxy that is believed, empty: none.
+    `public_port`: the one that browsers use, where another one is published than `port`. `redirect_port`: a port for
+    plain HTTP, which leads to HTTPS; None: none."""
 
     host: str = "127.0.0.1"
     port: int = PORT
@@ -29,6 +32,8 @@ class Serving:
     key: Path | None = None
     plain: bool = False
     proxy: str = ""
+    public_port: int | None = None
+    redirect_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class UiSettings:
     """`address`: of the first SN to ask (`host:port`); `source` has the UI's identity, None before the first set-up;
     `network_id`: of the only network to accept, empty: the first one found. `folder`: what the UI keeps.
     `bundle`: the folder of what is installed on hosts, None: one below `folder`; `secrets` seals their logins, None:
-    none are kept."""
+    none are kept. `licenses`: the license servers that lend the UI its token."""
 
     folder: Path
     address: str = ""
@@ -47,6 +52,7 @@ class UiSettings:
     longest_hours: int = 12
     bundle: Path | None = None
     secrets: SecretBox | None = None
+    licenses: LicenseServers = NO_SERVERS
 
     @property
     def bundle_folder(self) -> Path:

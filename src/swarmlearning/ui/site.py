@@ -6,7 +6,10 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends, Request
 
 from swarmlearning.ui.access import Access
+from swarmlearning.ui.diagnostics.archives import Archives
+from swarmlearning.ui.diagnostics.examining import Examiner
 from swarmlearning.ui.jobs.jobs import Jobs
+from swarmlearning.ui.licensing import UiLicense
 from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.pages.flash import Flashes
 from swarmlearning.ui.projects.folder import Projects
@@ -43,6 +46,9 @@ class Site:
         self.host_keys = PinnedKeys(database)
         self.access = Access(self.hosts, self.host_keys, settings.secrets)
         self.jobs = Jobs(PastJobs(database), lambda: self.feed.news.publish("jobs"))
+        self.examiner = Examiner(settings.licenses)
+        self.archives = Archives(settings.folder / "diagnostics")
+        self.license = UiLicense(settings.licenses, self.feed.identified, settings.folder)
 
 
 @dataclass(frozen=True)

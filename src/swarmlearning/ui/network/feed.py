@@ -119,6 +119,12 @@ class Feed:
         return self._source.current if self._source else None
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The SNs that are known, as `host:port`, the one whose turn it is first."""
+        at = self._next % len(self._addresses) if self._addresses else 0
+        return (*self._addresses[at:], *self._addresses[:at])
+
+    @property
     def organisation(self) -> str:
         """The organisation of the UI's certificate; empty where the ledger does not know it yet."""
         if self._source is None:
@@ -157,16 +163,16 @@ class Feed:
 
     # --- acting -----------------------------------------------------------------------------------------------------
 
-    async def use(self, work: Callable[[Operator], Awaitable[T]]) -> T:
-        """What `work` returns, with the UI's operator. Raises `UserError`."""
+    async def use(self, work: Callable[[Operator], Awaitable[T]], seconds: float = SECONDS) -> T:
+        """What `work` returns, with the UI's operator, within so many seconds. Raises `UserError`."""
         if not self.configured:
             raise NoNetworkError
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._link.use(work)
         except TimeoutError:
             raise NodeError(
-                f"no SN of the network has done this within {SECONDS:.0f} s; see on the page Overview which SNs run"
+                f"no SN of the network has done this within {seconds:.0f} s; see on the page Overview which SNs run"
             ) from None
 
     async def block(self, height: int) -> bytes:
@@ -190,6 +196,13 @@ class Feed:
         assert not self.configured
         self._addresses, self._source, self._network_id = [address], source, network_id
         self._given.set()
+
+    async def identified(self) -> WatchedSource:
+        """The UI's identity, as soon as it has one."""
+        if self._source is None:
+            await self._given.wait()
+        assert self._source is not None
+        return self._source
 
     async def run(self) -> None:
         """Follows the ledger and asks SNs for their status until cancelled; first waits until it is configured."""

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import FastAPI, File, Form, UploadFile
 
 from swarmlearning.errors import UserError
@@ -29,7 +30,8 @@ def add_organisations(app: FastAPI) -> None:
 
     @page(app, PATH, "organisations.html")
     async def organisations(visit: Here) -> OrganisationsView:
-        return organisations_view(visit.feed.chain, own_of(visit), clock_ms())
+        found = organisations_view(visit.feed.chain, own_of(visit), clock_ms())
+        return msgspec.structs.replace(found, license=visit.site.license.facts)
 
     _add_agreement(app)
     _add_membership(app)

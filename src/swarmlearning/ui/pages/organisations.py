@@ -13,6 +13,7 @@ from swarmlearning.ledger.contracts.network.state import Invitation
 from swarmlearning.ledger.world import World
 from swarmlearning.operator.acts import ActError
 from swarmlearning.operator.invitations import all_invitations, own_organisation, shown_state
+from swarmlearning.ui.licensing import LicenseFacts
 from swarmlearning.views.names import displayed, node_names
 from swarmlearning.views.nodes import expires_ms, node_view
 from swarmlearning.views.proposals import ProposalView, proposals
@@ -99,7 +100,8 @@ class CertificateRow(msgspec.Struct, frozen=True):
 
 
 class OrganisationsView(msgspec.Struct, frozen=True):
-    """All of it; `own` is empty where the UI's certificate is of no organisation of this network."""
+    """All of it; `own` is empty where the UI's certificate is of no organisation of this network. `license`: the UI's,
+    None where only the ledger is looked at."""
 
     own: str
     time_ms: int
@@ -108,6 +110,7 @@ class OrganisationsView(msgspec.Struct, frozen=True):
     proposals: list[ProposalRow]
     invitations: list[InvitationRow]
     certificates: list[CertificateRow]
+    license: LicenseFacts | None = None
 
 
 def organisation_of(chain: Chain, bundle: str) -> str:

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import FastAPI, Form
 
 from swarmlearning import __version__
+from swarmlearning.ui.licensing import LicenseFacts
 from swarmlearning.ui.pages.acting import Done, action
 from swarmlearning.ui.pages.flash import Flash
 from swarmlearning.ui.pages.hosts import DEFAULT, BundleView, bundle_view
@@ -40,6 +41,7 @@ class SettingsView(msgspec.Struct, frozen=True):
     least: int
     about: About
     bundle: BundleView
+    license: LicenseFacts
 
 
 def add_settings(app: FastAPI) -> None:
@@ -56,7 +58,8 @@ def add_settings(app: FastAPI) -> None:
             network_id=feed.chain.network_id,
             folder=str(visit.site.settings.folder),
         )
-        return SettingsView(await visit.site.users.all(), ROLES, LEAST, about, await bundle_view(visit))
+        users, bundle = await visit.site.users.all(), await bundle_view(visit)
+        return SettingsView(users, ROLES, LEAST, about, bundle, visit.site.license.facts)
 
     @action(app, "/settings/version", PATH)
     async def set_version(visit: Here, bundle: Annotated[str, Form(max_length=200)]) -> Done:

@@ -24,6 +24,8 @@ LIVE: Final = "x-live"
 """The header of a request by which a page keeps itself up to date: it does not prolong a session."""
 SILENCE_SECONDS: Final = 30.0
 """Longest wait for the next part of a body."""
+SLOWEST: Final = 2048
+"""Bytes of a body in a second on average, beyond the first 30 seconds: who sends less keeps a place for nothing."""
 FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -129,13 +131,15 @@ def _bounded(receive: Receive, headers: Mapping[str, str], most: int) -> Receive
         raise Denied(413, "errors.too-large")
     received = 0
     whole = False
+    begun = asyncio.get_running_loop().time()
 
     async def bounded() -> Message:
         nonlocal received, whole
         if whole:
             return await receive()
+        now = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(SILENCE_SECONDS):
+            async with asyncio.timeout_at(min(now, begun + received / SLOWEST) + SILENCE_SECONDS):
                 message = await receive()
         except TimeoutError:
             raise Denied(408, "errors.slow") from None

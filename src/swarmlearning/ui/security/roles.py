@@ -94,6 +94,11 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     # long work
     **_pages("viewer", "/jobs", "/jobs/{number:int}"),
     **_acts("operator", "/jobs/{number:int}/cancel"),
+    # diagnostics
+    **_pages("viewer", "/diagnostics"),
+    ("GET", "/diagnostics/archives/{name}"): Access("operator"),
+    **_acts("operator", "/diagnostics/examine", "/diagnostics/archives/remove"),
+    **_acts("operator", "/diagnostics/collect", body=LOGIN),
     # the UI itself
     **_pages("admin", "/settings"),
     **_acts("admin", "/settings/version"),

@@ -1,4 +1,4 @@
-"""The license of a session of SWCI: each that runs at the same time has a token of its own."""
+"""The license of a session of SWCI, or of a UI: each that runs at the same time has a token of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,19 +10,21 @@ from swarmlearning.identity.tls import CurrentContext, client_context, follow_so
 from swarmlearning.license.servers import LicenseServers
 from swarmlearning.node.datadir import DataDirectory, InUseError
 from swarmlearning.node.errors import NodeError
-from swarmlearning.node.license import licensed
+from swarmlearning.node.license import Kind, Licensed, licensed
 from swarmlearning.operator.link import MOST_SESSIONS
 
 
 @asynccontextmanager
-async def licensed_session(servers: LicenseServers, source: IdentitySource, home: Path) -> AsyncIterator[None]:
+async def licensed_session(
+    servers: LicenseServers, source: IdentitySource, home: Path, kind: Kind = "SWCI"
+) -> AsyncIterator[Licensed | None]:
     """Inside the block a session has its token; without servers it needs none.
 
     Its UID is kept in the first folder below `home` that no other session uses, so one that was killed finds its token
     again. Raises `NodeError`.
     """
     if not servers.addresses:
-        yield
+        yield None
         return
     with ExitStack() as stack:
         for number in range(1, MOST_SESSIONS + 1):
@@ -32,7 +34,7 @@ async def licensed_session(servers: LicenseServers, source: IdentitySource, home
         else:
             raise NodeError(f"{home}: {MOST_SESSIONS} sessions are open already; end one of them")
         tls = CurrentContext(client_context(known := source.current))
-        async with licensed("SWCI", servers, tls, place.uid), asyncio.TaskGroup() as tasks:
+        async with licensed(kind, servers, tls, place.uid) as held, asyncio.TaskGroup() as tasks:
             following = tasks.create_task(follow_source(tls, client_context, source, known))
-            yield
+            yield held
             following.cancel()
