@@ -1,7 +1,8 @@
 """A container runtime that records what it is asked for, in place of docker or podman."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ class FakeRuntime:
 
     def list_running(self, *identifiers: str) -> None:
         (self._folder / "running").write_text("\n".join(identifiers))
+
+
+Run = Callable[[Sequence[str]], int]
+
+
+def options_of(arguments: Sequence[str], name: str) -> list[str]:
+    """The values of `--name value` among the arguments of `create`."""
+    return [value for option, value in pairwise(arguments) if option == f"--{name}"]
+
+
+def one_created(docker: FakeRuntime, run: Run, line: str) -> list[str]:
+    assert run([*line.split(), "-d"]) == 0
+    (created,) = docker.created
+    return created
 
 
 @pytest.fixture

@@ -1,31 +1,17 @@
 """What the scripts ask a container runtime for."""
 
 import os
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import swarmlearning
 import swarmscripts
-from scripts.conftest import FakeRuntime
-from swarmscripts import sl, slmui, sn, swci, swop
+from scripts.conftest import FakeRuntime, Run, one_created, options_of
+from swarmscripts import sl, sn, swci, swop
 
 USER = f"{os.getuid()}:{os.getgid()}"
-
-Run = Callable[[Sequence[str]], int]
-
-
-def options_of(arguments: Sequence[str], name: str) -> list[str]:
-    """The values of `--name value` among the arguments of `create`."""
-    return [value for option, value in pairwise(arguments) if option == f"--{name}"]
-
-
-def one_created(docker: FakeRuntime, run: Run, line: str) -> list[str]:
-    assert run([*line.split(), "-d"]) == 0
-    (created,) = docker.created
-    return created
 
 
 def test_images_have_the_version_of_the_product() -> None:
@@ -112,12 +98,6 @@ def test_run_sn(docker: FakeRuntime, line: str, environment: list[str], publishe
         (swop.run, "--usr-dir . --profile-file-name no", "run-swop: --profile-file-name: no: bad profile file"),
         (swci.run, "--usr-dir nowhere", "run-swci: --usr-dir: nowhere: bad path"),
         (swci.run, "--usr-dir . --init-script-name no", "run-swci: --init-script-name: no: bad file"),
-        (slmui.run, "", "run-slm-ui: mandatory parameter --cert or --https-cert not specified"),
-        (slmui.run, "-pu x", "run-slm-ui: --https-cert and --https-key belong together"),
-        (slmui.run, "-pu x -pr y", "run-slm-ui: x: bad file"),
-        (slmui.run, "--https-port 0", "run-slm-ui: --https-port: 0: bad port"),
-        (slmui.run, "--http-port 70000", "run-slm-ui: --http-port: 70000: bad port"),
-        (slmui.run, "-pw x", "run-slm-ui: -pw: has no effect: there is no database beside it"),
     ],
 )
 @pytest.mark.usefixtures("docker")
@@ -392,64 +372,3 @@ def test_run_swci_keeps_its_container_on_request(docker: FakeRuntime) -> None:
 
     assert "--rm=false" in created
     assert "--rm=true" not in created
-
-
-@pytest.mark.parametrize(
-    ("line", "published"),
-    [
-        ("", ["443:30302", "80:30380"]),
-        ("--https-port 8443 --http-port 0", ["8443:30302"]),
-        ("--host 10.0.0.1 --http-port 8080", ["10.0.0.1:443:30302", "10.0.0.1:8080:30380"]),
-    ],
-)
-def test_run_slm_ui(
-    docker: FakeRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, published: list[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "cert.pem").touch()
-    (tmp_path / "admin.txt").touch()
-
-    created = one_created(
-        docker, slmui.run, f"--cert cert.pem --admin-password-file admin.txt --sn-ip s -nw n --apls-ip l {line}"
-    )
-
-    assert options_of(created, "publish") == published
-    inside = ["SLM_UI_HTTP_PORT=30380"] if len(published) > 1 else []
-    assert options_of(created, "env") == [
-        f"SWARM_ID_CERT={tmp_path}/cert.pem",
-        "SWARM_LICENSE_AUTOPASSJ_SERVER_PRIMARY_IP=l",
-        f"SLM_UI_PUBLIC_PORT={published[0].removesuffix(':30302').rpartition(':')[2]}",
-        *inside,
-        f"SLM_UI_ADMIN_PASSWORD_FILE={tmp_path}/admin.txt",
-        "SN_NODE_IP=s",
-        "SWARM_LOG_DIR=/platform/swarm/logs",
-    ]
-    assert options_of(created, "volume") == [
-        f"{tmp_path}/cert.pem:{tmp_path}/cert.pem:ro",
-        f"{tmp_path}/admin.txt:{tmp_path}/admin.txt:ro",
-        f"{tmp_path}/logs:/platform/swarm/logs",
-        "slm-ui:/platform/swarm/SMLNODE",
-    ]
-    assert options_of(created, "network") == ["n"]
-    assert (tmp_path / "logs").is_dir()
-    assert created[-1] == f"swarmlearning/slm-ui:{swarmlearning.__version__}"
-
-
-def test_podman_as_a_user_opens_no_low_ports(
-    install: Callable[[str], FakeRuntime],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    install("podman")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    (tmp_path / "first").write_text("1024\n")
-    monkeypatch.setattr(slmui, "UNPRIVILEGED", tmp_path / "first")
-    (tmp_path / "cert.pem").touch()
-    assert slmui.run(["--cert", "cert.pem", "-d"]) == 1
-    assert capsys.readouterr().err == (
-        "run-slm-ui: --https-port: 443: podman as a user opens no ports below 1024: name others, such as "
-        "--https-port 8443 --http-port 8080\n"
-    )
-    assert slmui.run(["--cert", "cert.pem", "-d", "--https-port", "8443", "--http-port", "0"]) == 0
