@@ -127,7 +127,7 @@ NOT_NAMED = {
     },
     "swop": {"network-id", "node-name", "policy-file"},
     "swci": {"bind-ip", "network-id"},
-    "ui": {"http", "http-redirect-port", "network-id", "port", "public-port"},
+    "ui": {"bundle", "http", "http-redirect-port", "network-id", "port", "public-port"},
 }
 """Options of `swarm` that the scripts set themselves, or that go to it as they are."""
 
