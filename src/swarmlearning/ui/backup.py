@@ -117,7 +117,7 @@ def _write(folder: Path, working: Path, archive: Path, version: str) -> Done:
 
 
 def _files(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """The files to save, in the order of their paths; links, sockets, locks, bundle and archives of logs are left out."""
+    """The files to save, in the order of their paths; links, sockets, locks, and what is not saved are left out."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not (Path(parent) / each).is_symlink())
         if Path(parent) == folder:
