@@ -10,6 +10,7 @@ import msgspec
 
 from swarmlearning.doctor.findings import Finding, Report, Way
 from swarmlearning.doctor.network import Standpoint, Work, examine_network
+from swarmlearning.doctor.sight import examine_status
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training
@@ -68,6 +69,8 @@ class Examiner:
             each for each in dict.fromkeys((feed.seen.address, *feed.addresses)) if each
         ]  # the one that answers first
         await examine_network(standpoint(feed, self._licenses), sns, report)
+        if not report.wrong and report.unknown and feed.seen.found is not None:  # what has answered the UI before
+            examine_status(feed.seen.found, report)
         if feed.may_act:
             self.told = await _asked(feed)
         self.last = _examined(report, by, time.monotonic() - begun)
