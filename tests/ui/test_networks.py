@@ -178,9 +178,9 @@ def test_with_two_of_three_sns_dead_pages_answer_and_say_so(tmp_path: Path) -> N
             until(person, "/overview.json", lambda it: len(it["nodes"]) >= 3 and it["health"] == "well")
             for number in (1, 2):  # the one that the UI talks to is among them
                 net.sns[number].kill()
-            said = until(person, "/overview.json", lambda it: any("majority" in a["text"] for a in it["alerts"]))
-            assert said["health"] == "critical"
-            assert said["outage"] is None  # the third one answers
+            now = until(person, "/overview.json", lambda it: any("majority" in a["text"] for a in it["alerts"]))
+            assert now["health"] == "critical"
+            assert now["outage"] is None  # the third one answers
             paths = (
                 "/",
                 "/training",
@@ -200,8 +200,9 @@ def test_with_two_of_three_sns_dead_pages_answer_and_say_so(tmp_path: Path) -> N
             found = until(person, "/diagnostics.json", lambda it: it["examined"] is not None, "jobs")["examined"]
             first = found["wrong"][0]
             assert first["code"] == "no-majority"
-            assert "SN-1" in first["text"]
-            assert "SN-2" in first["text"]
+            said = f"{first['subject']} {first['text']}"
+            assert "SN-1" in said
+            assert "SN-2" in said
 
 
 # --- the UI itself --------------------------------------------------------------------------------------------------
