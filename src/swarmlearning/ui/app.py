@@ -26,6 +26,7 @@ from swarmlearning.ui.pages.ledger import add_ledger
 from swarmlearning.ui.pages.login import add_login
 from swarmlearning.ui.pages.logpages import add_logs
 from swarmlearning.ui.pages.mlflow import add_mlflow
+from swarmlearning.ui.pages.models import add_models
 from swarmlearning.ui.pages.overview import add_overview
 from swarmlearning.ui.pages.page import FOLDER
 from swarmlearning.ui.pages.projectnodes import add_project_nodes
@@ -40,7 +41,7 @@ from swarmlearning.ui.site import Site
 
 PAGES: Final = (
     *(add_login, add_account, add_events, add_overview, add_ledger, add_settings),
-    *(add_training, add_runfiles, add_mlflow, add_experiments),
+    *(add_training, add_runfiles, add_mlflow, add_models, add_experiments),
     *(add_tasks, add_contracts, add_approvals, add_logs),  # before projects, which may have any other name
     *(add_projects, add_project_nodes, add_deployment),
     *(add_organisations, add_invitations),

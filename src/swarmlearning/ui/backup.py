@@ -24,6 +24,7 @@ import msgspec
 
 from swarmlearning.errors import UserError
 from swarmlearning.files import make_private, open_plain, whole_folder
+from swarmlearning.ui.hosts.models import FOLDER
 from swarmlearning.ui.projects.keyfinder import CHUNK, holds_key, text_holds_key
 from swarmlearning.ui.settings import BUNDLE
 
@@ -37,8 +38,9 @@ _SQLITE: Final = b"SQLite format 3\x00"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; its state is in the copy."""
 _LEFT_OUT: Final = (".lock", ".sock", ".pid")
-_NOT_SAVED: Final = (BUNDLE, "diagnostics")
-"""Folders of the UI that are large, and are no work of anybody: what hosts get, and archives of logs."""
+_NOT_SAVED: Final = (BUNDLE, FOLDER, "diagnostics")
+"""Folders of the UI that are large, and are no work of anybody: what hosts get, models from them, and archives of
+logs."""
 
 
 class BackupError(UserError):

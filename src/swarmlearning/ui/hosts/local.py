@@ -11,7 +11,16 @@ from typing import Final
 
 from swarmlearning.errors import first_cause
 from swarmlearning.files import replace_file
-from swarmlearning.ui.hosts.machine import MOST_OUTPUT, RUN_SECONDS, MachineError, Ran, Told, part_of, shell_input
+from swarmlearning.ui.hosts.machine import (
+    MOST_OUTPUT,
+    RUN_SECONDS,
+    MachineError,
+    Ran,
+    Received,
+    Told,
+    part_of,
+    shell_input,
+)
 from swarmlearning.ui.hosts.output import Output, Tail, TooMuch
 
 _PIECE: Final = 4 * 2**20
@@ -58,6 +67,18 @@ class LocalMachine:
             await asyncio.to_thread(Path(part_of(target)).replace, target)
         except OSError as error:
             raise MachineError(f"{self.name}: {target}: {error.strerror}") from error
+
+    async def receive(self, source: str, target: Path, most: int, told: Received) -> None:
+        """See `Machine`."""
+        try:
+            size = (await asyncio.to_thread(Path(source).stat)).st_size
+        except OSError as error:
+            raise MachineError(f"{self.name}: {source}: {error.strerror}") from error
+        if size > most:
+            raise MachineError(f"{self.name}: {source} has {size} bytes; {most} are the most")
+        for done in _copied(Path(source), target, 0o600):
+            told(done, size)
+            await asyncio.sleep(0)
 
     async def put(self, data: bytes, target: str, mode: int) -> None:
         """See `Machine`."""

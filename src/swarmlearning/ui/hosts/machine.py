@@ -19,6 +19,10 @@ Told = Callable[[int], None]
 """Gets the bytes that have been sent so far."""
 
 
+Received = Callable[[int, int], None]
+"""Gets the bytes that have been received so far, of so many."""
+
+
 class MachineError(UserError):
     """Something on a machine that did not work; the message names the machine."""
 
@@ -52,6 +56,10 @@ class Machine(Protocol):
     async def send(self, source: Path, target: str, mode: int, told: Told) -> None:
         """Sends a file; `target` is an absolute path whose folder exists. What an interrupted sending has left is gone
         on from, so the caller checks the content. The file appears whole or not at all. Raises `MachineError`."""
+
+    async def receive(self, source: str, target: Path, most: int, told: Received) -> None:
+        """Fetches a file of at most `most` bytes into the file `target` here. Raises `MachineError`, and `OSError` for
+        what happens here."""
 
     async def put(self, data: bytes, target: str, mode: int) -> None:
         """Writes a small file, whole or not at all. Raises `MachineError`."""

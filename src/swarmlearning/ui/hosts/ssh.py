@@ -21,6 +21,7 @@ from swarmlearning.ui.hosts.machine import (
     RUN_SECONDS,
     MachineError,
     Ran,
+    Received,
     Told,
     part_of,
     shell_command,
@@ -187,6 +188,22 @@ class SshMachine:
         except (OSError, asyncssh.Error) as error:
             raise MachineError(f"{self.name}: {target} cannot be written: {_said(error)}") from None
 
+    async def receive(self, source: str, target: Path, most: int, told: Received) -> None:
+        """See `Machine`."""
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                files = await self._sftp()
+                size = await files.getsize(source) or 0
+                file = await files.open(source, "rb")
+            if size > most:
+                raise MachineError(f"{self.name}: {source} has {size} bytes; {most} are the most")
+            async with file:
+                await _read(file, target, size, told)
+        except TimeoutError:
+            raise MachineError(f"{self.name}: {source}: nothing has arrived for {STALL_SECONDS:.0f} s") from None
+        except asyncssh.Error as error:
+            raise MachineError(f"{self.name}: {source} cannot be read: {_said(error)}") from None
+
     async def put(self, data: bytes, target: str, mode: int) -> None:
         """See `Machine`."""
         part = part_of(target)
@@ -226,6 +243,20 @@ async def _write(file: asyncssh.SFTPClientFile, source: Path, begun: int, told: 
                 await file.write(piece, begun)
             begun += len(piece)
             told(begun)
+
+
+async def _read(file: asyncssh.SFTPClientFile, target: Path, size: int, told: Received) -> None:
+    """Receives so many bytes, piece by piece."""
+    done = 0
+    with await asyncio.to_thread(target.open, "wb") as written:
+        while done < size:
+            async with asyncio.timeout(STALL_SECONDS):
+                piece = cast(bytes, await file.read(min(_PIECE, size - done), done))
+            if not piece:
+                return
+            await asyncio.to_thread(written.write, piece)
+            done += len(piece)
+            told(done, size)
 
 
 def _private_key(login: Login) -> asyncssh.SSHKey:

@@ -1,5 +1,6 @@
 """Experiments: all runs, past ones too, with what organisations note about them; compared."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import experiments as acts
 from swarmlearning.operator.acts import Act
+from swarmlearning.ui.hosts.models import FOLDER, kept
 from swarmlearning.ui.pages.acting import Done, act, action
 from swarmlearning.ui.pages.page import page
 from swarmlearning.ui.pages.runfiles import key_of
@@ -46,7 +48,8 @@ class ExperimentsView(msgspec.Struct, frozen=True):
 
 class ExperimentView(msgspec.Struct, frozen=True):
     """One run, `own`: what one's own organisation has noted. `influence`: of each site, in the rounds of `shown`.
-    `downloadable`: its result is the one that stands."""
+    `downloadable`: its result is the one that stands, or its model was fetched; `hosts`: from which it can be, `keeps`:
+    logins can be kept."""
 
     view: RunView
     own: Note | None
@@ -55,6 +58,8 @@ class ExperimentView(msgspec.Struct, frozen=True):
     interval: list[int]
     possible: bool
     downloadable: bool
+    hosts: list[str] = []
+    keeps: bool = False
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -96,7 +101,13 @@ def add_experiments(app: FastAPI) -> None:
 
     @page(app, f"{PATH}/{{run:path}}", "experiment.html")
     async def experiment(visit: Here, run: str) -> ExperimentView:
-        return experiment_view(visit, run)
+        view = experiment_view(visit, run)
+        folder, model = visit.site.settings.folder / FOLDER, view.view.summary.model
+        there = await asyncio.to_thread(kept, folder, model)
+        hosts = [each.address for each in await visit.site.hosts.all()] if model else []
+        return msgspec.structs.replace(
+            view, downloadable=view.downloadable or there is not None, hosts=hosts, keeps=visit.site.access.keeps
+        )
 
     @action(app, f"{PATH}/annotate", PATH)
     async def annotate(visit: Here, run: Run, text: Annotated[str, Form(max_length=4000)] = "") -> Done:

@@ -12,12 +12,13 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from swarmlearning.operator.session import Operator
+from swarmlearning.ui.hosts.models import FOLDER, kept
 from swarmlearning.ui.network.feed import NoNetworkError
 from swarmlearning.ui.pages.page import as_json
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here, Visit
 from swarmlearning.views.runcharts import Curves, InfluenceOf, RunCharts, run_charts, runs_table
-from swarmlearning.views.runs import RunSummary, UnknownRunError, run_key, run_list
+from swarmlearning.views.runs import RunSummary, UnknownRunError, run_key, run_list, summary_of
 
 LONGEST: Final = 200
 POINTS: Final = 250
@@ -48,7 +49,6 @@ class Lines(msgspec.Struct, frozen=True):
 
 def add_runfiles(app: FastAPI) -> None:
     """The routes."""
-    free = asyncio.Semaphore(DOWNLOADS)
 
     @app.get("/experiments/curves", response_class=Response, response_model=None)
     async def curves(visit: Here, run: Run) -> Response:
@@ -80,9 +80,20 @@ def add_runfiles(app: FastAPI) -> None:
         headers = {"content-disposition": 'attachment; filename="runs.json"'}
         return StreamingResponse(_whole(visit, found), media_type="application/json", headers=headers)
 
+    _add_model(app)
+
+
+def _add_model(app: FastAPI) -> None:
+    free = asyncio.Semaphore(DOWNLOADS)
+
     @app.get("/experiments/model", response_class=Response, response_model=None)
     async def model(visit: Here, run: Run) -> Response:
         contract, number = key_of(run)
+        name, kind = f"run-{number}.safetensors", "application/octet-stream"
+        if (
+            there := await asyncio.to_thread(kept, visit.site.settings.folder / FOLDER, _digest(visit, run))
+        ) is not None:
+            return FileResponse(there, media_type=kind, filename=name)
         folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="model-")
         to = Path(folder.name) / "model.safetensors"
         try:
@@ -91,8 +102,15 @@ def add_runfiles(app: FastAPI) -> None:
         except BaseException:
             await asyncio.to_thread(folder.cleanup)
             raise
-        name, kind = f"run-{number}.safetensors", "application/octet-stream"
         return FileResponse(to, media_type=kind, filename=name, background=BackgroundTask(folder.cleanup))
+
+
+def _digest(visit: Visit, run: str) -> str:
+    """The digest of a run's final model; empty where it has none."""
+    try:
+        return summary_of(visit.feed.recorder, *key_of(run)).model
+    except UnknownRunError:
+        return ""
 
 
 def key_of(run: str) -> tuple[str, int]:

@@ -61,6 +61,7 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     # operators
     ("GET", "/experiments/model"): Access("operator"),
     **_acts("operator", "/experiments/annotate", "/experiments/tag", "/experiments/hide", "/experiments/export"),
+    **_acts("operator", "/experiments/fetch", body=LOGIN),
     **_acts("operator", "/ledger/verify"),
     # projects, and what is carried out
     **_pages("viewer", "/projects", "/projects/tasks", "/projects/tasks/task", "/projects/taskrunners"),

@@ -1,0 +1,92 @@
+"""Final models of runs, fetched from hosts where sites keep them; only one that the ledger names is taken."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from swarmlearning.files import make_private
+from swarmlearning.ui.hosts.machine import Machine, MachineError, checked
+from swarmlearning.ui.hosts.progress import Tell, Work
+from swarmlearning.ui.hosts.works import Target
+
+FOLDER: Final = "models"
+MOST_KEPT: Final = 4
+"""Models that are kept here, the last ones: each may have gigabytes."""
+MOST_BYTES: Final = 64 * 2**30
+MOST_FOUND: Final = 16
+FIND_SECONDS: Final = 120.0
+STEP: Final = "fetch"
+
+_FIND: Final = r"""
+set -u
+cd "$1" || exit 0
+find nodes projects -type f -name "$2.safetensors" -path "*/results/*" 2>/dev/null | head -n "$3"
+"""
+"""Below the data of SLs, and below those of SWOPs, which have the data of the pairs that they have started."""
+
+
+def kept(folder: Path, digest: str) -> Path | None:
+    """The model of this digest, if it is here."""
+    path = folder / f"{digest}.safetensors"
+    return path if digest and path.is_file() else None
+
+
+def fetched(target: Target, stem: str, digest: str, folder: Path) -> Work:
+    """The work that fetches a model: `stem` names its file as SLs do (`sl.results.file_stem`); only one with the
+    `digest`, which is the ledger's, is taken."""
+
+    async def work(tell: Tell) -> str:
+        tell(STEP, "running")
+        async with target.open() as machine:
+            paths = await _found(machine, target.layout.prefix, stem)
+            for path in paths:
+                if await _taken(machine, path, digest, folder, tell):
+                    tell(STEP, "done", path)
+                    return digest
+        raise MachineError(
+            f"{machine.name}: no site keeps the final model of this run in {target.layout.prefix}"
+            + (f": {len(paths)} of that name have other digests" if paths else "")
+        )
+
+    return work
+
+
+async def _found(machine: Machine, prefix: str, stem: str) -> list[str]:
+    ran = await machine.run(_FIND, prefix, stem, str(MOST_FOUND), seconds=FIND_SECONDS)
+    lines = checked(machine, ran, "looking for models").text.splitlines()
+    return [f"{prefix}/{line}" for line in lines[:MOST_FOUND] if line and "/../" not in line]
+
+
+async def _taken(machine: Machine, path: str, digest: str, folder: Path, tell: Tell) -> bool:
+    """Fetches a file, and keeps it if it is the model."""
+    from swarmlearning.tensors.digest import DigestError, digest_file  # numpy is loaded once somebody wants a model
+
+    await asyncio.to_thread(make_private, folder)
+    part = folder / f".{digest}.part"
+    try:
+        await machine.receive(path, part, MOST_BYTES, partial(_tell, tell, path))
+        try:
+            found = (await asyncio.to_thread(digest_file, part)).root
+        except DigestError:
+            return False
+        if found != digest:
+            return False
+        await asyncio.to_thread(_keep, part, folder / f"{digest}.safetensors")
+        return True
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _keep(part: Path, path: Path) -> None:
+    """Puts a model in its place, and removes those that were fetched longest ago."""
+    part.replace(path)
+    by_age = sorted((each.stat().st_mtime_ns, each) for each in path.parent.glob("*.safetensors"))
+    for _, old in by_age[:-MOST_KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def _tell(tell: Tell, path: str, done: int, total: int) -> None:
+    tell(STEP, "running", path, done, total)
