@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 pytestmark = [needs("sshd"), needs("chromium")]
 
+JOB_MS = 200_000
+"""For an installation on a machine under heavy load."""
 DARK_PHONE = View(390, 844, "dark")
 NODES = [NodeSpec(name="SN-1", flags=("sentinel",)), NodeSpec(name="SL-west")]
 
@@ -60,7 +62,7 @@ class Hand:
     def job(self, name: str = "") -> None:
         """Waits for the end of the job whose page this is, and goes on."""
         go_on = self.page.get_by_role("link", name="Continue")
-        go_on.wait_for()
+        go_on.wait_for(timeout=JOB_MS)
         self.page.locator("#how").get_by_text("done", exact=True).wait_for()
         if name:
             self.judge(name)
