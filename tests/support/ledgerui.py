@@ -172,3 +172,4 @@ async def ledger_ui(
             yield made
         finally:
             await made.site.jobs.close()
+            await made.site.stage.close()

@@ -94,3 +94,11 @@ def start_ui(
         given |= identity_options(identity)
     variables = {"SLM_UI_ADMIN_USER": ADMIN, "SLM_UI_ADMIN_PASSWORD": PASSWORD, **(environment or {})}
     return Ui(processes.node("ui", "ui", given, flags, environment=variables))
+
+
+def first_link(ui: Ui) -> str:
+    """The link by which the first user is made, as the UI prints it at its start."""
+    assert ui.address
+    found = re.search(r"\S+/first\?token=\S+", ui.process.output)
+    assert found, ui.process.output
+    return found[0]

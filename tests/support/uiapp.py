@@ -77,3 +77,4 @@ async def ui_app(folder: Path, serving: Serving | None = None, secrets: SecretBo
             yield app
         finally:
             await app.site.jobs.close()
+            await app.site.stage.close()

@@ -11,7 +11,10 @@ from swarmlearning.ui.settings import UiSettings
 from swarmlearning.ui.site import Site
 from swarmlearning.ui.store.database import Database
 
-FOR_NOBODY = {("GET", "/static/{path:path}"), ("GET", "/healthy"), ("GET", "/login"), ("POST", "/login")}
+FOR_NOBODY = {
+    *(("GET", "/static/{path:path}"), ("GET", "/healthy"), ("GET", "/login"), ("POST", "/login")),
+    *(("GET", "/first"), ("POST", "/first")),  # with the token of a link that is good once, while there is no user
+}
 
 
 def routes(folder: Path) -> set[tuple[str, str]]:
@@ -32,13 +35,14 @@ def test_every_route_is_in_the_table_and_nothing_else(tmp_path: Path) -> None:
     assert routes(tmp_path) == set(TABLE)
 
 
-def test_what_changes_something_is_a_post_and_only_a_login_is_open_to_all() -> None:
+def test_what_changes_something_is_a_post_and_only_a_login_and_the_first_user_are_open_to_all() -> None:
     assert {method for method, _ in TABLE} == {"GET", "POST"}
     assert {key for key, found in TABLE.items() if found.role == "nobody"} == FOR_NOBODY
 
 
-def test_users_and_settings_of_the_ui_are_for_admins() -> None:
-    of_settings = [found.role for (_, path), found in TABLE.items() if path.startswith("/settings")]
+@pytest.mark.parametrize("area", ["/settings", "/setup"])
+def test_users_settings_and_the_set_up_of_the_ui_are_for_admins(area: str) -> None:
+    of_settings = [found.role for (_, path), found in TABLE.items() if path.startswith(area)]
     assert of_settings
     assert set(of_settings) == {"admin"}
 

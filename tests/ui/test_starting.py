@@ -7,7 +7,7 @@ import pytest
 
 from support.certs import make_workspace
 from support.processes import Processes
-from support.ui import start_ui
+from support.ui import ADMIN, PASSWORD, first_link, start_ui
 
 
 def test_it_starts_on_a_bare_machine_and_leads_to_the_set_up(tmp_path: Path) -> None:
@@ -20,6 +20,25 @@ def test_it_starts_on_a_bare_machine_and_leads_to_the_set_up(tmp_path: Path) -> 
         assert stat.S_IMODE((tmp_path / "ui").stat().st_mode) == 0o700
         ui.process.stop()
         assert "Traceback" not in ui.process.output
+
+
+def test_without_a_terminal_a_link_makes_the_first_user(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        unset = {"SLM_UI_ADMIN_USER": "", "SLM_UI_ADMIN_PASSWORD": ""}
+        ui = start_ui(processes, tmp_path / "ui", None, "127.0.0.1:1", "--http", environment=unset)
+        link = first_link(ui)
+        with ui.somebody() as person:
+            assert "Create the first account" in person.page(link).text
+            form = {"token": link.rpartition("=")[2], "name": ADMIN, "password": PASSWORD, "again": PASSWORD}
+            assert person.post("/first", data=form).headers["location"] == "/setup"
+            assert person.page("/setup").status_code == 200
+        with ui.admin() as person:
+            assert person.data("/settings.json")["users"][0]["role"] == "admin"
+        ui.process.stop()
+        again = start_ui(processes, tmp_path / "ui", None, "127.0.0.1:1", "--http", environment=unset)
+        assert again.address
+        again.process.stop()
+        assert again.process.output.count("/first?token=") == 1  # both have written to one file
 
 
 def test_it_starts_without_an_sn_that_answers_and_says_so(tmp_path: Path) -> None:
@@ -37,7 +56,6 @@ def test_it_starts_without_an_sn_that_answers_and_says_so(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "flags", "environment", "expected"),
     [
-        ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD": ""}, "there is no user yet"),
         ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD": "short"}, "at least 12 characters"),
         ({}, ("--http",), {"SLM_UI_ADMIN_PASSWORD_FILE": "/nothing/there"}, "unset one of them"),
         ({}, ("--http",), {"SLM_UI_IDLE_MINUTES": "0"}, "SLM_UI_IDLE_MINUTES"),

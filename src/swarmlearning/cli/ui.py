@@ -1,9 +1,10 @@
 """`swarm ui`: the web interface, SLM-UI. Its own modules are imported when it runs; they need the extra `ui`."""
 
+import asyncio
 import getpass
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +148,9 @@ class UiOptions:
 def ui(context: typer.Context, options: UiOptions) -> None:
     """Serve the web interface to browsers, until Ctrl-C.
 
-    The first start creates the first user, an admin: by SLM_UI_ADMIN_USER and SLM_UI_ADMIN_PASSWORD_FILE, or it asks.
+    The first start creates the first user, an admin: by SLM_UI_ADMIN_USER and SLM_UI_ADMIN_PASSWORD_FILE, or it asks;
+    without a terminal it prints a link by which that is done in the browser. Without a certificate (--http) the page
+    Set-up leads to a network; from then on the UI uses the certificate that it got there.
     """
     if context.invoked_subcommand is not None:
         return
@@ -155,6 +158,7 @@ def ui(context: typer.Context, options: UiOptions) -> None:
     from swarmlearning.ui.memory import give_back
     from swarmlearning.ui.serving import kept, serve
     from swarmlearning.ui.settings import UiEnvironment
+    from swarmlearning.ui.setup.identity import kept_network
 
     give_back()
     environment = UiEnvironment()
@@ -164,17 +168,28 @@ def ui(context: typer.Context, options: UiOptions) -> None:
     log = options.process.log
     start_logging(options.process.log_level, log.form, NAME)
     with kept(settings.folder) as database, kept_log(settings.folder, "SLM", "UI", log):
+        if source is None and (own := kept_network(settings.folder, database)) is not None:
+            source = own.source
+            settings = replace(settings, source=source, address=own.sn, network_id=own.network_id)
         ensure_admin(database, environment)
 
         def ready(facts: dict[str, str]) -> None:
             print(f"SLM-UI : {facts['ui']}", flush=True)
             Ready(options.process.ready_fd).report(facts)
 
-        work = serve(settings, database, ready)
+        def first(link: str) -> None:
+            print(
+                f"There is no user yet. To create the first one, an admin, open within 15 minutes:\n  {link}",
+                flush=True,
+            )
+
+        work = serve(settings, database, ready, first)
+        # the standard loop, as for a SWOP: under uvloop, nodes that the UI starts here would keep ends of its pipes
+        loop = asyncio.new_event_loop
         if source is None:
-            run_node(work)
+            run_node(work, loop)
         else:
-            run_node(while_working(work, warn_of_own(source)), look=source.look)
+            run_node(while_working(work, warn_of_own(source)), loop, source.look)
 
 
 @app.command()
@@ -204,7 +219,8 @@ def require_extra() -> None:
 
 
 def ensure_admin(database: "Database", environment: "UiEnvironment") -> None:
-    """Creates the first user where there is none. Raises `UserError`."""
+    """Creates the first user where there is none, and where somebody has named one or can be asked. Raises
+    `UserError`."""
     from swarmlearning.ui.security.passwords import hashed, require_good
     from swarmlearning.ui.store.users import Users, add_user
 
@@ -213,10 +229,7 @@ def ensure_admin(database: "Database", environment: "UiEnvironment") -> None:
     given = environment.first_admin()
     if given is None:
         if not sys.stdin.isatty():
-            raise NodeError(
-                "there is no user yet, and no terminal to ask for one: set SLM_UI_ADMIN_USER and "
-                "SLM_UI_ADMIN_PASSWORD_FILE (or SLM_UI_ADMIN_PASSWORD) for this first start"
-            )
+            return  # a link is printed by which that is done in the browser
         print("There is no user yet: this creates the first one, an admin.")
         name = input(f"Name [{getpass.getuser()}]: ").strip() or getpass.getuser()
         given = name, ask_password(name)

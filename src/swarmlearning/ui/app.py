@@ -17,6 +17,7 @@ from swarmlearning.ui.pages.errors import add_errors, denied
 from swarmlearning.ui.pages.events import add_events
 from swarmlearning.ui.pages.executing import add_tasks
 from swarmlearning.ui.pages.experiments import add_experiments
+from swarmlearning.ui.pages.first import add_first
 from swarmlearning.ui.pages.governing import add_organisations
 from swarmlearning.ui.pages.hosting import add_hosting
 from swarmlearning.ui.pages.hosts import add_hosts
@@ -33,6 +34,8 @@ from swarmlearning.ui.pages.projectnodes import add_project_nodes
 from swarmlearning.ui.pages.projects import add_projects
 from swarmlearning.ui.pages.runfiles import add_runfiles
 from swarmlearning.ui.pages.settings import add_settings
+from swarmlearning.ui.pages.settingup import add_setting_up
+from swarmlearning.ui.pages.setup import add_setup
 from swarmlearning.ui.pages.training import add_training
 from swarmlearning.ui.security.admission import Admission
 from swarmlearning.ui.security.headers import SafeHeaders
@@ -46,6 +49,7 @@ PAGES: Final = (
     *(add_projects, add_project_nodes, add_deployment),
     *(add_organisations, add_invitations),
     *(add_jobs, add_hosts, add_hosting, add_diagnostics),
+    *(add_first, add_setting_up, add_setup),
 )
 """What adds the routes of a page. Each route has its line in `security/roles.py`."""
 

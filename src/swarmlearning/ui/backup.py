@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import sqlite3
 import stat
 import tarfile
@@ -29,6 +30,7 @@ from swarmlearning.ui.projects.keyfinder import CHUNK, holds_key, text_holds_key
 from swarmlearning.ui.settings import BUNDLE
 
 LIST: Final = "CONTENT.json"
+MOST_KEY: Final = 64 * 1024
 MOST_LIST: Final = 32 * 1024 * 1024
 MOST_FILES: Final = 100_000
 MOST_BYTES: Final = 64 * 2**30
@@ -38,9 +40,11 @@ _SQLITE: Final = b"SQLite format 3\x00"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; its state is in the copy."""
 _LEFT_OUT: Final = (".lock", ".sock", ".pid")
-_NOT_SAVED: Final = (BUNDLE, FOLDER, "diagnostics")
+_NOT_SAVED: Final = (BUNDLE, FOLDER, "diagnostics", "identity")
 """Folders of the UI that are large, and are no work of anybody: what hosts get, models from them, and archives of
-logs."""
+logs; and the UI's own key and certificate, which are issued anew after a restore (page Set-up)."""
+_OFFICE: Final = re.compile(r"office/ca/[^/]+-key\.pem")
+"""The key of an organisation's authority, which is encrypted by a passphrase that is kept nowhere."""
 
 
 class BackupError(UserError):
@@ -181,13 +185,21 @@ def _refused(path: Path, where: str = "") -> BackupError:
 
 
 def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, folder: Path) -> Entry:
-    if holds_key(file):
+    if holds_key(file) and not (_OFFICE.fullmatch(name) and _is_encrypted(file)):
         raise _refused(folder / name)
+    file.seek(0, os.SEEK_END)
     size = file.tell()
     file.seek(0)
     reader = _Hashing(file)
     tar.addfile(_header(name, size), cast(IO[bytes], reader))
     return Entry(name, size, reader.digest.hexdigest())
+
+
+def _is_encrypted(file: BinaryIO) -> bool:
+    """Whether it holds one key in PEM form, and that one is encrypted."""
+    file.seek(0)
+    text = file.read(MOST_KEY + 1)
+    return len(text) <= MOST_KEY and text.count(b"PRIVATE KEY-----") == 2 == text.count(b" ENCRYPTED PRIVATE KEY-----")
 
 
 def _add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:

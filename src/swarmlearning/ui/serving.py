@@ -48,12 +48,20 @@ def kept(folder: Path) -> Iterator[Database]:
         lock.release()
 
 
-async def serve(settings: UiSettings, database: Database, ready: Callable[[dict[str, str]], None]) -> None:
-    """Serves until cancelled; `ready` gets the address once browsers can connect. Raises `NodeError`."""
-    await serve_site(Site(settings, database), ready)
+async def serve(
+    settings: UiSettings,
+    database: Database,
+    ready: Callable[[dict[str, str]], None],
+    first: Callable[[str], None] = lambda link: None,
+) -> None:
+    """Serves until cancelled; `ready` gets the address once browsers can connect, and `first`, where there is no user
+    yet, the link by which one is made: a secret. Raises `NodeError`."""
+    await serve_site(Site(settings, database), ready, first)
 
 
-async def serve_site(site: Site, ready: Callable[[dict[str, str]], None]) -> None:
+async def serve_site(
+    site: Site, ready: Callable[[dict[str, str]], None], first: Callable[[str], None] = lambda link: None
+) -> None:
     """Serves this site, as `serve` does."""
     settings, serving = site.settings, site.settings.serving
     listener = listen(serving.host, serving.port)
@@ -74,7 +82,10 @@ async def serve_site(site: Site, ready: Callable[[dict[str, str]], None]) -> Non
                 running += [tasks.create_task(server.serve([each])) for server, each in servers]
                 following += [tasks.create_task(server.accepted()) for server, _ in servers]
                 await asyncio.gather(*(server.begun.wait() for server, _ in servers))
-                ready(_addresses(serving, context is not None, public, servers))
+                found = _addresses(serving, context is not None, public, servers)
+                if await site.users.nobody():
+                    first(site.first.made(found["ui"]))
+                ready(found)
                 await asyncio.shield(asyncio.gather(*running))
             finally:
                 site.feed.news.close()
@@ -83,6 +94,7 @@ async def serve_site(site: Site, ready: Callable[[dict[str, str]], None]) -> Non
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.gather(*running)
                 await site.jobs.close()
+                await site.stage.close()
                 for each in following:
                     each.cancel()
 

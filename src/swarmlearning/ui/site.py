@@ -14,10 +14,12 @@ from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.pages.flash import Flashes
 from swarmlearning.ui.projects.folder import Projects
 from swarmlearning.ui.security.admission import Admitted
+from swarmlearning.ui.security.firstlink import FirstLink
 from swarmlearning.ui.security.passwords import Passwords
 from swarmlearning.ui.security.roles import Role, may
 from swarmlearning.ui.security.throttle import Throttle
 from swarmlearning.ui.settings import UiSettings
+from swarmlearning.ui.setup.stage import Stage
 from swarmlearning.ui.store.database import Database
 from swarmlearning.ui.store.hosts import Hosts, PinnedKeys
 from swarmlearning.ui.store.jobs import PastJobs
@@ -45,6 +47,8 @@ class Site:
         self.hosts = Hosts(database)
         self.host_keys = PinnedKeys(database)
         self.access = Access(self.hosts, self.host_keys, settings.secrets)
+        self.stage = Stage(settings.folder, self.kept)
+        self.first = FirstLink()
         self.jobs = Jobs(PastJobs(database), lambda: self.feed.news.publish("jobs"))
         self.examiner = Examiner(settings.licenses)
         self.archives = Archives(settings.folder / "diagnostics")

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from cryptography import x509
 
+from swarmlearning.identity.ca import names_of
 from swarmlearning.identity.certificates import CertificateError, load_certificate, to_pem
 from swarmlearning.identity.office import Office
 from swarmlearning.identity.requests import MAX_REQUEST, Request, read_request
@@ -122,6 +123,17 @@ async def certificate_of(machine: Machine, wanted: Wanted) -> x509.Certificate |
     ran = await machine.run('[ ! -f "$1" ] || cat "$1"', wanted.path("cert"), most=MOST_CERTIFICATE)
     data = checked(machine, ran, f"reading the certificate of {wanted.node}").output
     return load_certificate(data) if data.strip() else None
+
+
+async def names_all(machine: Machine, wanted: Wanted) -> bool:
+    """Whether the certificate that a node has names all that is wanted; also where it has none yet. Raises
+    `MachineError` and `CertificateError`."""
+    found = await certificate_of(machine, wanted)
+    if found is None:
+        return True
+    dns, ips = names_of(found)
+    known = {each.lower() for each in (*dns, *ips)}
+    return known.issuperset({*(each.lower() for each in wanted.names), *(str(ip_address(a)) for a in wanted.addresses)})
 
 
 def office_signs(office: Office, days: int = DAYS) -> Sign:

@@ -4,12 +4,12 @@ What is to be is a plan (pure). It is carried out on all hosts at once; nodes of
 its network's ID, so that they join no other one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import resources
 from ipaddress import ip_address
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from cryptography import x509
@@ -20,8 +20,8 @@ from swarmlearning.identity.ca import create_authority
 from swarmlearning.identity.certificates import load_certificate
 from swarmlearning.identity.office import Office, make_office
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.ui.hosts.bundle import Bundle
-from swarmlearning.ui.hosts.certifying import certified, office_signs
+from swarmlearning.ui.hosts.bundle import Bundle, BundleError
+from swarmlearning.ui.hosts.certifying import certified, names_all, office_signs
 from swarmlearning.ui.hosts.gates import Gates
 from swarmlearning.ui.hosts.installing import install
 from swarmlearning.ui.hosts.judging import Plan
@@ -29,6 +29,7 @@ from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.logins import Secret
 from swarmlearning.ui.hosts.machine import Machine
 from swarmlearning.ui.hosts.nodes import NodeSpec, how_for, kind_of
+from swarmlearning.ui.hosts.own import adopt
 from swarmlearning.ui.hosts.probe import probe
 from swarmlearning.ui.hosts.progress import HostsJob, Tell, Work
 from swarmlearning.ui.hosts.running import place, start
@@ -40,8 +41,28 @@ FS_PORT: Final = 30305
 AUTHORITY_DAYS: Final = 3650
 SHORTEST_PASSPHRASE: Final = 8
 DEMO_SCRIPT: Final = "demo_train.py"
+EPOCHS: Final = 120
+"""Of the demo's training: about two minutes."""
 
-_RESERVED: Final = (API_PORT, P2P_PORT, JOIN_PORT, 30306)
+
+class Ports(msgspec.Struct, frozen=True):
+    """Those of the first SN, and the first one of the SLs' file servers on a host."""
+
+    api: int = API_PORT
+    p2p: int = P2P_PORT
+    join: int = JOIN_PORT
+    fs: int = FS_PORT
+
+    def after(self, port: int) -> int:
+        """The next port for a file server. Raises `UserError`."""
+        taken = (self.api, self.p2p, self.join, 30306)
+        found = next((each for each in range(port + 1, 65536) if each not in taken), None)
+        if found is None:
+            raise UserError(f"there is no port left after {port} for the file server of another SL; name a lower one")
+        return found
+
+
+DEFAULT: Final = Ports()
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -73,10 +94,14 @@ class Addressed(msgspec.Struct, frozen=True):
     address: str
 
 
-def demo(organisation: str, sn: Addressed, sites: Sequence[Addressed], *, ordering: str = "auto") -> Founding:
+def demo(
+    organisation: str, sn: Addressed, sites: Sequence[Addressed], *, ordering: str = "auto", ports: Ports = DEFAULT,
+    network: str = "", epochs: int = EPOCHS,
+) -> Founding:  # fmt: skip
     """A network of one SN, and an SL at each of the sites that trains the demo's model; a host may stand there twice.
 
-    Raises `UserError` where others could not reach a node, or fewer than two sites take part.
+    `network`: its name, by default that of the organisation; `epochs`: of the training. Raises `UserError` where others
+    could not reach a node, or fewer than two sites take part.
     """
     if len(sites) < 2:
         raise UserError("a swarm needs two sites at least; a host may be named twice")
@@ -85,33 +110,36 @@ def demo(organisation: str, sn: Addressed, sites: Sequence[Addressed], *, orderi
         raise UserError(
             f"{far[0].host} cannot reach the SN at {sn.address}; give the address of {sn.host} in the network"
         )
-    options = {
-        "host-ip": sn.address,
-        "sn-api-port": str(API_PORT),
-        "sn-p2p-port": str(P2P_PORT),
-        "sn-join-port": str(JOIN_PORT),
-        "network-name": organisation,
-        "ordering": ordering,
-    }
-    first = NodeSpec(name=f"SN-{organisation}", options=tuple(options.items()), flags=("sentinel",))
     script = resources.files(__package__).joinpath(DEMO_SCRIPT).read_bytes()
     placed: list[Placed] = []
-    ports: dict[str, int] = {}
+    used: dict[str, int] = {}
     for number, site in enumerate(sites, start=1):
-        ports[site.address] = port = _next_port(ports.get(site.address, FS_PORT - 1))
+        used[site.address] = port = ports.after(used.get(site.address, ports.fs - 1))
         node = NodeSpec(
             name=f"SL-{organisation}-{number}",
             options=(("host-ip", site.address), ("sl-fs-port", str(port))),
             training=("python", DEMO_SCRIPT),
-            environment=(("MIN_PEERS", str(len(sites))),),
+            environment=(("MIN_PEERS", str(len(sites))), ("SWARM_DEMO_EPOCHS", str(epochs))),
             files=((DEMO_SCRIPT, script),),
         )
         placed.append(Placed(site.host, _named(node, site.address)))
-    return Founding(Placed(sn.host, _named(first, sn.address)), tuple(placed))
+    return msgspec.structs.replace(alone(organisation, sn, ordering, ports, network), others=tuple(placed))
 
 
-def _next_port(port: int) -> int:
-    return next(each for each in range(port + 1, 65536) if each not in _RESERVED)
+def alone(
+    organisation: str, sn: Addressed, ordering: str = "auto", ports: Ports = DEFAULT, network: str = ""
+) -> Founding:
+    """A network of one SN, which others may join."""
+    options = {
+        "host-ip": sn.address,
+        "sn-api-port": str(ports.api),
+        "sn-p2p-port": str(ports.p2p),
+        "sn-join-port": str(ports.join),
+        "network-name": network or organisation,
+        "ordering": ordering,
+    }
+    first = NodeSpec(name=f"SN-{organisation}", options=tuple(options.items()), flags=("sentinel",))
+    return Founding(Placed(sn.host, _named(first, sn.address)))
 
 
 def _named(node: NodeSpec, address: str) -> NodeSpec:
@@ -131,6 +159,9 @@ def joining(node: NodeSpec, report: Mapping[str, str]) -> NodeSpec:
     return msgspec.structs.replace(node, options=(*node.options, *through))
 
 
+Founded: TypeAlias = Callable[[Mapping[str, str]], Awaitable[None]]
+
+
 class Open(Protocol):
     """Opens the machine of a host."""
 
@@ -139,13 +170,17 @@ class Open(Protocol):
 
 @dataclass(frozen=True)
 class Founder:
-    """Carries out foundings. `office` signs for the keys that the hosts make; `bundle` is what they get."""
+    """Carries out foundings. `office` signs for the keys that the hosts make; `bundle` is what they get, but for the
+    hosts in `own`, which are this machine: there nodes run in the UI's own environment. `founded` gets what the first
+    SN reports once it runs."""
 
     open: Open
     layouts: Mapping[str, Layout]
-    bundle: Bundle
+    bundle: Bundle | None
     office: Office
     authority: x509.Certificate
+    own: frozenset[str] = frozenset()
+    founded: Founded | None = None
 
     def job(self, founding: Founding) -> HostsJob:
         """The work on all hosts of a founding; each step may be repeated."""
@@ -161,7 +196,7 @@ class Founder:
             with gates.responsible([node.name for node in nodes]):
                 async with self.open(host) as machine:
                     layout = self.layouts[host]
-                    await install(machine, self.bundle, Plan(layout), tell)
+                    await self._install(host, machine, layout, tell)
                     await self._certify(machine, layout, nodes, tell)
                     how = how_for(await probe(machine, layout))
                     for node in nodes:
@@ -170,17 +205,30 @@ class Founder:
                             node = joining(node, await gates.passed(first))
                         tell("start", "running", node.name)
                         await place(machine, layout, node.runs(layout), node.files)
-                        gates.open(node.name, await start(machine, layout, node.name, how))
+                        report = await start(machine, layout, node.name, how)
+                        if node.name == first and self.founded is not None:
+                            await self.founded(report)
+                        gates.open(node.name, report)
                     tell("start", "done", ", ".join(node.name for node in nodes))
             return ", ".join(f"{node.name} runs" for node in nodes)
 
         return work
 
+    async def _install(self, host: str, machine: Machine, layout: Layout, tell: Tell) -> None:
+        if host in self.own:
+            await adopt(machine, Plan(layout), tell)
+        elif self.bundle is not None:
+            await install(machine, self.bundle, Plan(layout), tell)
+        else:
+            raise BundleError(f"{host}: there is no bundle to install from; make one (make bundle) for the UI")
+
     async def _certify(self, machine: Machine, layout: Layout, nodes: Sequence[NodeSpec], tell: Tell) -> None:
         sign = office_signs(self.office)
         for number, node in enumerate(nodes):
             tell("certify", "running", node.name, number, len(nodes))
-            await certified(machine, layout, node.wanted(layout), sign, self.authority)
+            wanted = node.wanted(layout)
+            renew = not await names_all(machine, wanted)
+            await certified(machine, layout, wanted, sign, self.authority, renew=renew)
         tell("certify", "done", "", len(nodes), len(nodes))
 
 

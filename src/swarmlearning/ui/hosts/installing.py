@@ -106,10 +106,7 @@ async def install(machine: Machine, bundle: Bundle, plan: Plan, tell: Tell) -> s
         python = bundle.python(facts)
     except BundleError as error:
         raise BundleError(f"{machine.name}: {error}") from error
-    claimed = await machine.run(_CLAIM, layout.prefix, layout.version(name))
-    whole = checked(machine, claimed, f"using {layout.prefix}").text.strip() == "whole"
-    await machine.put(msgspec.json.encode(_Marker()) + b"\n", layout.marker, 0o644)
-    if whole:
+    if await claim(machine, layout, name):
         tell("install", "done", f"version {bundle.version} is there already")
     else:
         target = layout.bundle(name)
@@ -123,6 +120,15 @@ async def install(machine: Machine, bundle: Bundle, plan: Plan, tell: Tell) -> s
         await switch(machine, layout, name)
         await prune(machine, layout, name)
     return name
+
+
+async def claim(machine: Machine, layout: Layout, name: str) -> bool:
+    """Marks the folder as ours; returns whether this version is there, and whole. Raises `MachineError`, also where the
+    folder is somebody else's."""
+    claimed = await machine.run(_CLAIM, layout.prefix, layout.version(name))
+    whole = checked(machine, claimed, f"using {layout.prefix}").text.strip() == "whole"
+    await machine.put(msgspec.json.encode(_Marker()) + b"\n", layout.marker, 0o644)
+    return whole
 
 
 async def switch(machine: Machine, layout: Layout, name: str) -> str:

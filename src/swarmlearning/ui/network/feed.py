@@ -196,6 +196,8 @@ class Feed:
         assert not self.configured
         self._addresses, self._source, self._network_id = [address], source, network_id
         self._given.set()
+        self._learned.set()
+        self.news.publish("status")
 
     async def identified(self) -> WatchedSource:
         """The UI's identity, as soon as it has one."""

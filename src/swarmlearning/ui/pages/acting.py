@@ -78,7 +78,7 @@ def action(
             try:
                 done = await work(*args, **given)
             except UserError as error:
-                done = Done(Flash("failed", _reason(visit, error)), back.format(**visit.request.path_params))
+                done = Done(Flash("failed", reason(visit, error)), back.format(**visit.request.path_params))
                 return answer(visit, done, 409)
             return answer(visit, done)
 
@@ -98,11 +98,12 @@ def answer(visit: Visit, done: Done, status: int = 200) -> Response:
         told = as_json(done.flash, status)
         told.headers["location"] = quote(done.to, safe="/?=&#:~")
         return told
-    visit.site.flashes.add(visit.admitted.session, done.flash)
+    if done.flash.text:  # a step that speaks for itself has none
+        visit.site.flashes.add(visit.admitted.session, done.flash)
     return RedirectResponse(done.to, 303)
 
 
-def _reason(visit: Visit, error: UserError) -> str:
+def reason(visit: Visit, error: UserError) -> str:
     """The error in the visitor's language, if it is one of the UI's own; else as it is."""
     key: Any = getattr(error, "key", "")
     return visit.text(key, **getattr(error, "values", {})) if key else visit.said(displayed(str(error), LONGEST))

@@ -19,11 +19,13 @@ LONGEST_PATH: Final = 2000
 
 
 class LoginView(msgspec.Struct, frozen=True):
-    """The form; `fault` says why it comes again, empty at first. `to`: the page to go on with."""
+    """The form; `fault` says why it comes again, empty at first. `to`: the page to go on with.
+    `nobody`: there is no user yet."""
 
     to: str
     fault: str = ""
     name: str = ""
+    nobody: bool = False
 
 
 def add_login(app: FastAPI) -> None:
@@ -33,7 +35,7 @@ def add_login(app: FastAPI) -> None:
     async def form(visit: Here, to: Annotated[str, Query(max_length=LONGEST_PATH)] = "/") -> Response:
         if visit.known is not None:
             return RedirectResponse(local(to), 303)
-        return shown(visit, TEMPLATE, LoginView(local(to)))
+        return shown(visit, TEMPLATE, LoginView(local(to), nobody=await visit.site.users.nobody()))
 
     @app.post("/login", response_class=Response, response_model=None)
     async def login(

@@ -17,6 +17,7 @@ ORDER: Final = (
     ("jobs", "/jobs"),
     ("ledger", "/ledger"),
     ("diagnostics", "/diagnostics"),
+    ("setup", "/setup"),
     ("settings", "/settings"),
 )
 """Name of the text and of the icon, and path; pages that there are not yet, or that are not for this person, are left

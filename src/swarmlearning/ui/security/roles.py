@@ -48,7 +48,8 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/static/{path:path}"): Access("nobody"),
     ("GET", "/healthy"): Access("nobody"),
     ("GET", "/login"): Access("nobody"),
-    **_acts("nobody", "/login", body=8 * KIB),
+    ("GET", "/first"): Access("nobody"),
+    **_acts("nobody", "/login", "/first", body=8 * KIB),
     # everybody
     ("GET", "/events"): Access("viewer"),
     **_acts("viewer", "/logout"),
@@ -100,6 +101,12 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     ("GET", "/diagnostics/archives/{name}"): Access("operator"),
     **_acts("operator", "/diagnostics/examine", "/diagnostics/archives/remove"),
     **_acts("operator", "/diagnostics/collect", body=LOGIN),
+    # the first set-up
+    **_pages("admin", "/setup", "/setup/{step}"),
+    **_acts("admin", *(f"/setup/{act}" for act in ("begin", "organisation", "organisation/discard", "certify"))),
+    **_acts("admin", *(f"/setup/{act}" for act in ("hosts", "network", "join"))),
+    **_acts("admin", "/setup/install", body=LOGIN),
+    **_acts("admin", "/setup/nodes/start", "/setup/nodes/stop"),
     # the UI itself
     **_pages("admin", "/settings"),
     **_acts("admin", "/settings/version"),

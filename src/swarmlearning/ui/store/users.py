@@ -54,6 +54,20 @@ class Users:
         found: tuple[int] | None = self._database.now(lambda sql: sql.execute("SELECT 1 FROM users LIMIT 1").fetchone())
         return found is None
 
+    async def nobody(self) -> bool:
+        """The same inside an event loop."""
+        return await self._database.run(lambda sql: sql.execute("SELECT 1 FROM users LIMIT 1").fetchone() is None)
+
+    async def add_first(self, name: str, password: str) -> None:
+        """Adds an admin as the first user. Raises `UserFault`, also where there is somebody by now."""
+
+        def add(sql: sqlite3.Connection) -> None:
+            if sql.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None:
+                raise UserFault("users.not-first", "there is a user already, who can add others")
+            add_user(sql, name, "admin", password)
+
+        await self._database.run(add)
+
     async def password_of(self, name: str) -> str | None:
         """The hash of a user's password; None for a name that nobody has."""
 
