@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint prepared pure coverage-client security fuzz e2e-operate e2e-logs ui-demo gallery simulate soak soak-sns \
+.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs ui-demo gallery simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers bench-ui
 
 help:
@@ -134,14 +134,16 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr $(CORES) \* 2)
 PARALLEL := --dist load --maxschedchunk 1 --durations 10
 
-test: tools frameworks
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint prepared
-	@$(RUN)/python -m pytest -n $(WORKERS) $(PARALLEL)
+# The images are built beside all that comes before the tests which need them: those wait for the rest of it.
+test: tools frameworks $(STAMP)
+	@PYTHONPATH=tests:tools $(RUN)/python -m support.images & images=$$!; \
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint compiled && \
+	$(RUN)/python -m pytest -n $(WORKERS) $(PARALLEL); status=$$?; \
+	kill $$images 2> /dev/null; wait $$images; exit $$status
 
-# What all workers would else wait for or do each for itself: the images, and the bytecode of the tests.
-prepared: $(STAMP)
+# The bytecode of the tests, which each worker would else make for itself.
+compiled: $(STAMP)
 	@$(RUN)/python -m pytest --collect-only -qq > /dev/null
-	@PYTHONPATH=tests:tools $(RUN)/python -m support.images
 
 check: $(STAMP)
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint pure
