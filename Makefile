@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs ui-demo gallery simulate soak soak-sns \
+.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo gallery simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers bench-ui
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo "make e2e-operate  an operator's script drives a training of three hosts, and what may go wrong, each check by name (LICENSE=server, IDENTITY=spiffe)"
 	@echo "make gallery      swarm doctor before broken set-ups and healthy but unusual ones: EXHIBIT=words of a name (VERBOSE=1)"
 	@echo "make e2e-logs     archives of logs of 3 SNs, 4 SLs and a SWOP with planted secrets, each check by name, and their page in a browser"
+	@echo "make e2e-ui       what a person does with a swarm in the browser, from hosts to logs, each check by name"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
@@ -154,6 +155,7 @@ pure: $(STAMP)
 nightly: lint tools frameworks
 	@$(MAKE) --no-print-directory security
 	@$(MAKE) --no-print-directory e2e-logs
+	@$(MAKE) --no-print-directory e2e-ui
 	@$(MAKE) --no-print-directory e2e-operate
 	@$(MAKE) --no-print-directory e2e-operate IDENTITY=spiffe LICENSE=server
 	@$(MAKE) --no-print-directory gallery
@@ -196,6 +198,10 @@ e2e-logs: $(STAMP) tools
 # One SWCI script, three hosts, and all that may go wrong with tasks: tests/operate/table.py.
 e2e-operate: $(STAMP) tools
 	@PYTHONPATH=tests:tools $(RUN)/python -m operate -n $(CORES) --dist load --maxschedchunk 1
+
+# Three SNs, hosts with SSH, and all that a person does with them in Chromium: tests/uistory/table.py.
+e2e-ui: $(STAMP) tools
+	@PYTHONPATH=tests:tools $(RUN)/python -m uistory
 
 # Whom and what swarm doctor blames in each set-up, and how long it takes: tests/gallery/exhibits.
 EXHIBIT ?=
