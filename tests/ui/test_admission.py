@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from support.uiapp import PASSWORD, App, Somebody, ui_app
+from swarmlearning.ui.security.admission import MOST_FIELDS, MOST_FORM
 from swarmlearning.ui.security.roles import BODY, ROLES, TABLE, Role, may
 from swarmlearning.ui.settings import Serving
 
@@ -38,7 +39,7 @@ async def ask(person: Somebody, method: str, path: str) -> httpx.Response:
 async def test_who_has_not_logged_in_gets_nothing_but_the_login(app: App) -> None:
     for method, path in paths():
         answer = await ask(app.somebody(), method, path)
-        open_to_all = any(path.startswith(each) for each in ("/static", "/healthy", "/login"))
+        open_to_all = any(path.startswith(each) for each in ("/static", "/healthy", "/login", "/first"))
         assert open_to_all or answer.status_code in (303, 401), f"{method} {path}"
         assert "Denied" not in answer.text
 
@@ -124,6 +125,21 @@ async def test_a_body_is_bounded_whatever_its_length_is_said_to_be(app: App) -> 
         assert (await person.post("/account/preferences", content=content, headers=form)).status_code == 413
     lying = {**form, "content-length": "x"}
     assert (await person.post("/account/preferences", content=b"", headers=lying)).status_code == 413
+
+
+async def test_a_form_is_bounded_before_its_token_is_read(app: App) -> None:
+    """Also where the path takes larger files: a form is read whole."""
+    person = await app.somebody().log_in("ada")
+    form = {"content-type": "application/x-www-form-urlencoded"}
+
+    async def large() -> AsyncIterator[bytes]:
+        for _ in range(MOST_FORM // 2**20 + 1):
+            yield b"x" * 2**20
+
+    assert (await person.post("/projects/p/upload", content=large(), headers=form)).status_code == 413
+    many = "&".join(["a=1"] * (MOST_FIELDS + 1))
+    assert (await person.post("/account/preferences", content=many.encode(), headers=form)).status_code == 413
+    assert (await person.post(f"/account/preferences?{many}", files={"theme": (None, "dark")})).status_code == 413
 
 
 async def test_every_answer_has_the_headers_that_keep_browsers_safe(app: App) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from itertools import groupby
+from shlex import quote
 
 from swarmlearning.views.curves import RoundMean
 from swarmlearning.views.names import Names, displayed, for_person, name_of
@@ -95,8 +96,8 @@ def _in_vain(facts: Waiting) -> str:
     return (
         f"; a round needs sites of {facts.need_organisations} organisations, and never gets them: "
         f"{listed(list(facts.retired))} of the contract's members take no part in the network any more. Operators end "
-        f"this training with `swarm contract reset {name} --force`, and name its members anew with `swarm contract "
-        f"create {name}`"
+        f"this training with `swarm contract reset {quote(name)} --force`, and name its members anew with "
+        f"`swarm contract create {quote(name)}`"
     )
 
 
@@ -105,7 +106,7 @@ def _until_others_join(facts: Waiting, name: str) -> str:
         return ""
     return (
         f"; sites of {facts.to_join} more organisation{'s' * (facts.to_join != 1)} have to join, since all sites of "
-        f"others have left, or operators end this training with `swarm contract reset {name} --force`"
+        f"others have left, or operators end this training with `swarm contract reset {quote(name)} --force`"
     )
 
 

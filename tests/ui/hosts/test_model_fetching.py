@@ -1,5 +1,6 @@
 """A run's final model from a host where a site keeps it, over a real sshd: the ledger's one, and no other."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from support.uirecords import recording
 from swarmlearning.sl.results import file_stem
 from swarmlearning.tensors.digest import digest_file
 from swarmlearning.ui.hosts.local import LocalMachine
-from swarmlearning.ui.hosts.machine import MachineError
-from swarmlearning.ui.hosts.models import FOLDER, MOST_KEPT, _keep, kept
+from swarmlearning.ui.hosts.machine import MachineError, Received
+from swarmlearning.ui.hosts.models import FOLDER, MOST_KEPT, _keep, _taken, kept
+from swarmlearning.ui.hosts.progress import silent
 from swarmlearning.ui.hosts.ssh import look
 from swarmlearning.ui.jobs.views import JobView
 
@@ -75,6 +77,35 @@ async def test_the_model_that_the_ledger_names_is_fetched_and_downloaded(desk: D
     answer = await desk.visitor.get(f"/experiments/model?run={RUN}")
     assert answer.content == MODEL
     assert "/experiments/model" in await desk.visitor.page(f"/experiments/{RUN}")
+
+
+class Stalling(LocalMachine):
+    """A host that sends the beginning of something else, waits until `others` is set, and goes on."""
+
+    def __init__(self, begun: asyncio.Event, others: asyncio.Event) -> None:
+        self._begun, self._others = begun, others
+
+    async def receive(self, source: str, target: Path, most: int, told: Received) -> None:
+        with target.open("wb") as file:
+            file.write(b"evil")
+            file.flush()
+            self._begun.set()
+            await self._others.wait()
+            file.write(b"more")
+
+
+async def test_a_host_that_sends_slowly_cannot_write_into_what_another_has_sent(tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "models"
+    source.write_bytes(MODEL)
+    digest = digest_file(source).root
+    begun, others = asyncio.Event(), asyncio.Event()
+    slow = asyncio.create_task(_taken(Stalling(begun, others), str(source), digest, folder, silent))
+    await begun.wait()
+    assert await _taken(LocalMachine(), str(source), digest, folder, silent)
+    others.set()
+    assert not await slow
+    assert [each.name for each in folder.iterdir()] == [f"{digest}.safetensors"]
+    assert (folder / f"{digest}.safetensors").read_bytes() == MODEL
 
 
 @needs("sshd")

@@ -70,6 +70,10 @@ async def test_a_project_from_nothing_to_a_plan(operator: Visitor, site: Operati
         "/projects/mnist/nodes/add", node="SWOP-1", kind="swop", host="north", profile="profiles/p.yaml"
     )
     found = await operator.data("/projects/mnist/nodes.json")
+    contents = [(each["text"], each["replaced"]) for each in found["plan"]["files"]]
+    assert contents, "the plan has files"
+    assert set(map(str, contents)) == {"(None, [])"}, "what is in files is for operators, and this page for all"
+    assert found["plan"]["tasks"] == {}
     assert [each["name"] for each in found["plan"]["nodes"]] == ["SN-1", "SWOP-1"]
     assert "swarm sn --host-ip 10.0.0.1 --sentinel" in await operator.page("/projects/mnist/nodes")
     assert found["nodes"][0]["state"] == "alive"  # the ledger has a node of this name

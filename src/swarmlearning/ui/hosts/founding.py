@@ -4,6 +4,7 @@ What is to be is a plan (pure). It is carried out on all hosts at once; nodes of
 its network's ID, so that they join no other one.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ P2P_PORT: Final = 30303
 JOIN_PORT: Final = 30307
 FS_PORT: Final = 30305
 AUTHORITY_DAYS: Final = 3650
-SHORTEST_PASSPHRASE: Final = 8
+SHORTEST_PASSPHRASE: Final = 12
+ORGANISATION: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
+"""Its name is part of files' names."""
 DEMO_SCRIPT: Final = "demo_train.py"
 EPOCHS: Final = 120
 """Of the demo's training: about two minutes."""
@@ -237,13 +240,16 @@ def open_office(workspace: Workspace, organisation: str, passphrase: Secret) -> 
 
     Raises `CertificateError` for files that are damaged or another passphrase, `UserError` for one that is too short.
     """
-    if len(passphrase.reveal()) < SHORTEST_PASSPHRASE:
+    if not ORGANISATION.fullmatch(organisation.lower()):
+        raise UserError(f"{organisation[:40]!r} is no organisation's name: letters, digits and hyphens, 31 at most")
+    made = organisation.upper() in workspace.authorities()
+    if not made and len(passphrase.reveal()) < SHORTEST_PASSPHRASE:
         raise UserError(
             f"the authority of {organisation} signs for all its nodes, so its key is kept encrypted: choose a "
             f"passphrase of {SHORTEST_PASSPHRASE} characters at least"
         )
     word = passphrase.reveal().encode()
-    if organisation.upper() not in workspace.authorities():
+    if not made:
         make_office(workspace, organisation, create_authority(organisation, AUTHORITY_DAYS), word)
     office = Office(workspace, organisation, word)
     return office, load_certificate(workspace.authority_certificate(organisation).read_bytes())

@@ -1,6 +1,10 @@
 """Final models of runs, fetched from hosts where sites keep them; only one that the ledger names is taken."""
 
 import asyncio
+import os
+import shutil
+import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,6 +18,10 @@ FOLDER: Final = "models"
 MOST_KEPT: Final = 4
 """Models that are kept here, the last ones: each may have gigabytes."""
 MOST_BYTES: Final = 64 * 2**30
+SPARED: Final = 2**30
+"""Bytes of the disk that stay free."""
+LONGEST_FETCH: Final = 24 * 3600.0
+"""Seconds without a byte after which nobody writes a file any more."""
 MOST_FOUND: Final = 16
 FIND_SECONDS: Final = 120.0
 STEP: Final = "fetch"
@@ -63,9 +71,10 @@ async def _taken(machine: Machine, path: str, digest: str, folder: Path, tell: T
     from swarmlearning.tensors.digest import DigestError, digest_file  # numpy is loaded once somebody wants a model
 
     await asyncio.to_thread(make_private, folder)
-    part = folder / f".{digest}.part"
+    part = await asyncio.to_thread(_new_part, folder)
     try:
-        await machine.receive(path, part, MOST_BYTES, partial(_tell, tell, path))
+        most = min(MOST_BYTES, shutil.disk_usage(folder).free - SPARED)
+        await machine.receive(path, part, most, partial(_tell, tell, path))
         try:
             found = (await asyncio.to_thread(digest_file, part)).root
         except DigestError:
@@ -78,6 +87,18 @@ async def _taken(machine: Machine, path: str, digest: str, folder: Path, tell: T
         raise MachineError(f"{folder}: cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _new_part(folder: Path) -> Path:
+    """A file of this fetch alone: another host may still be writing what it calls the same model. Those that a UI which
+    was killed has left are removed."""
+    oldest = time.time() - LONGEST_FETCH
+    for left in folder.glob("*.part"):
+        if left.stat().st_mtime < oldest:
+            left.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(suffix=".part", dir=folder)
+    os.close(descriptor)
+    return Path(name)
 
 
 def _keep(part: Path, path: Path) -> None:

@@ -84,7 +84,7 @@ async def connected(address: Address, login: Login, keys: HostKeys) -> AsyncIter
 
 async def _connect(address: Address, login: Login, pinned: HostKey) -> asyncssh.SSHClientConnection:
     _quiet()
-    key = _private_key(login) if login.key else None
+    key = await asyncio.to_thread(_private_key, login) if login.key else None  # bcrypt takes as long as the key says
     try:
         async with asyncio.timeout(LOGIN_SECONDS):
             return await asyncssh.connect(

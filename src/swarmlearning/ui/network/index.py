@@ -144,6 +144,13 @@ class Index:
         steps, self._pending = self._pending, []
         if not steps:
             return
+        try:
+            self._insert(steps)
+        except sqlite3.Error:
+            self._pending[:0] = steps
+            raise
+
+    def _insert(self, steps: list[Step]) -> None:
         with self._sql:
             self._sql.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", map(_block, steps))
             self._sql.executemany(

@@ -5,6 +5,7 @@ They stand at the same height. Where one of them cannot be used all are made ane
 
 import asyncio
 import logging
+import sqlite3
 import time
 from pathlib import Path
 from typing import Final
@@ -81,8 +82,8 @@ class Records(Checkpoints):
         try:
             self.index.flush()
             replace_file(self._folder / RECORDS, saved)
-        except OSError as error:
-            logger.warning("%s cannot be written (%s): the next start may take longer", self._folder, error.strerror)
+        except (OSError, sqlite3.Error) as error:
+            logger.warning("%s cannot be written (%s): the next start may take longer", self._folder, error)
             return
         super().write(chain)
         logger.debug("checkpoint at height %d in %.2f s", chain.height, time.monotonic() - begun)

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import FastAPI, Form, Query
 from starlette.responses import RedirectResponse, Response
 
+from swarmlearning.transport.parties import network_of
 from swarmlearning.ui.pages.page import as_json, shown
 from swarmlearning.ui.security.admission import cookie_name
 from swarmlearning.ui.security.passwords import MOST, BusyError
@@ -45,17 +46,19 @@ def add_login(app: FastAPI) -> None:
         to: Annotated[str, Form(max_length=LONGEST_PATH)] = "/",
     ) -> Response:
         site, now = visit.site, time.monotonic()
-        if wait := site.throttle.wait(name, visit.address, now):
+        address = network_of((visit.address,)) or visit.address  # a host can have as many as it likes of IPv6
+        if wait := site.throttle.wait(name, address, now):
             return _again(visit, LoginView(local(to), visit.text("login.wait", seconds=max(1, round(wait))), name), 429)
+        site.throttle.begun(name, address, now)
         try:
             stored = await site.users.password_of(name)
             right = await site.passwords.matches(password, stored)
         except BusyError:
+            site.throttle.unanswered(name, address)
             return _again(visit, LoginView(local(to), visit.text("login.busy"), name), 503)
         if not right:
-            site.throttle.failed(name, visit.address, now)
             return _again(visit, LoginView(local(to), visit.text("login.wrong"), name), 401)
-        site.throttle.succeeded(name)
+        site.throttle.succeeded(name, address)
         if stored is not None and site.passwords.outdated(stored):
             await site.users.rehash(name, await site.passwords.hashed(password))
         await site.sessions.close(visit.admitted.session)  # one that somebody else may have begun in this browser

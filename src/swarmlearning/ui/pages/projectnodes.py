@@ -151,6 +151,8 @@ def nodes_view(projects: Projects, name: str, world: World, sn: str) -> NodesVie
         NodeRow(each, commands.get(each.name, ""), known.get((each.kind, each.name.upper()), ""))
         for each in settings.nodes
     ]
+    bare = tuple(msgspec.structs.replace(each, text=None, replaced=()) for each in made.files)
+    made = msgspec.structs.replace(made, files=bare, tasks={})  # contents are for operators
     return NodesView(name, settings.hosts, rows, made, _of_kind(sources, "profile"), _of_kind(sources, "policy"))
 
 

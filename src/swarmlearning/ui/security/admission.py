@@ -60,6 +60,11 @@ def cookie_name(scheme: str) -> str:
     return "__Host-swarm" if scheme == "https" else "swarm"
 
 
+MOST_FORM: Final = 2 * 2**20
+"""Bytes of a form without files: it is read whole before anything else is known of it."""
+MOST_FIELDS: Final = 10_000
+
+
 class Admission:
     """ASGI middleware; `denied` answers whoever is not let in."""
 
@@ -161,21 +166,31 @@ async def _require_own(scope: Scope, headers: Mapping[str, str], receive: Receiv
     given = headers.get(csrf.HEADER)
     if given is None and headers.get("content-type", "").startswith(FORM):
         body, receive = await _read(receive)
-        given = parse_qs(body.decode("latin-1"), max_num_fields=1000).get(csrf.FIELD, [""])[0]
+        given = _field(body)
     elif given is None:  # files: the form's address has it
-        given = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100).get(csrf.FIELD, [""])[0]
+        given = _field(scope["query_string"])
     if not csrf.is_token(given, admitted.session):
         raise Denied(403, "errors.token")
     return receive
 
 
+def _field(form: bytes) -> str:
+    """The token in a form. Raises `Denied` for one of more fields than any of ours has."""
+    try:
+        return parse_qs(form.decode("latin-1"), max_num_fields=MOST_FIELDS).get(csrf.FIELD, [""])[0]
+    except ValueError:
+        raise Denied(413, "errors.too-large") from None
+
+
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """A whole body, and what gives it once more."""
+    """A whole body, and what gives it once more. Raises `Denied` for one that is larger than any of our forms."""
     body = bytearray()
     more = True
     while more:
         message = await receive()
         body += message.get("body", b"")
+        if len(body) > MOST_FORM:
+            raise Denied(413, "errors.too-large")
         more = message["type"] != "http.disconnect" and message.get("more_body", False)
     read = False
 

@@ -27,8 +27,9 @@ class _Failures:
 
 
 class Throttle:
-    """`wait` before a password is checked, `failed` or `succeeded` after it. Nothing is locked for good: whoever knows
-    the name of a user could shut that one out."""
+    """`wait` and, at once, `begun` before a password is checked, so that many at a time count as one after another;
+    `succeeded` or `unanswered` after it. Nothing is locked for good: whoever knows the name of a user could shut that
+    one out."""
 
     def __init__(self) -> None:
         self._users: OrderedDict[str, _Failures] = OrderedDict()
@@ -41,14 +42,20 @@ class Throttle:
             _wait(self._addresses.get(address), FREE * ADDRESS_FACTOR, now),
         )
 
-    def failed(self, user: str, address: str, now: float) -> None:
-        """A password was wrong, or there is no such user."""
+    def begun(self, user: str, address: str, now: float) -> None:
+        """A password is tried; it counts as wrong until it is known to be right."""
         _count(self._users, user.casefold(), now)
         _count(self._addresses, address, now)
 
-    def succeeded(self, user: str) -> None:
+    def succeeded(self, user: str, address: str) -> None:
         """The user has logged in. What an address has failed otherwise stays."""
         self._users.pop(user.casefold(), None)
+        _uncount(self._addresses, address)
+
+    def unanswered(self, user: str, address: str) -> None:
+        """The password was not tried after all."""
+        _uncount(self._users, user.casefold())
+        _uncount(self._addresses, address)
 
 
 def _wait(found: _Failures | None, free: int, now: float) -> float:
@@ -65,3 +72,9 @@ def _count(known: OrderedDict[str, _Failures], name: str, now: float) -> None:
     known[name] = _Failures(found.count + 1, now)
     while len(known) > MOST:
         known.popitem(last=False)
+
+
+def _uncount(known: OrderedDict[str, _Failures], name: str) -> None:
+    found = known.get(name)
+    if found is not None:
+        found.count -= 1

@@ -3,14 +3,13 @@
 Secrets are no part of it. What exists besides, such as the authority and the network, is looked at, not remembered.
 """
 
-import re
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from swarmlearning.address import is_loopback
 from swarmlearning.errors import UserError
-from swarmlearning.ui.hosts.founding import EPOCHS, Addressed, Founding, Ports, alone, demo
+from swarmlearning.ui.hosts.founding import EPOCHS, ORGANISATION, Addressed, Founding, Ports, alone, demo
 
 SETTING: Final = "setup"
 THIS: Final = "this machine"
@@ -18,7 +17,6 @@ THIS: Final = "this machine"
 MOST_SITES: Final = 8
 """Sites of the demo on one host."""
 MOST_HOSTS: Final = 32
-ORGANISATION: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
 """It becomes part of the names of nodes, and is what the ledger calls the organisation."""
 
 Way: TypeAlias = Literal["found", "join"]

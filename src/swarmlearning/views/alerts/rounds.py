@@ -2,6 +2,7 @@
 that are left out of one round after another."""
 
 from collections.abc import Iterator, Mapping
+from shlex import quote
 from typing import Final, NamedTuple
 
 import msgspec
@@ -95,7 +96,7 @@ def _at_rest(state: Training) -> Alert:
         "info",
         name,
         f"training {name} rests in round {state.round.number if state.round else 0}: all its sites have left",
-        f"start sites again to go on, or end it: swarm contract reset {name} --force",
+        f"start sites again to go on, or end it: swarm contract reset {quote(name)} --force",
     )
 
 
@@ -144,7 +145,7 @@ def _for_whom(facts: Facts, waits: Waiting) -> str:
 
 
 def _remedy(state: Training, waits: Waiting, first: list[str], culprits: list[Awaited]) -> str:
-    reset = f"operators can end this training: swarm contract reset {displayed(state.name)} --force"
+    reset = f"operators can end this training: swarm contract reset {quote(displayed(state.name))} --force"
     if waits.retired or waits.to_join:
         return f"it needs sites of {waits.need_organisations} organisations, and never gets them; {reset}"
     if waits.phase == "leaderless":
