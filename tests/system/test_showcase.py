@@ -1,4 +1,4 @@
-"""`make ui-demo`: a swarm trains in the background and its UI is open, by a password that was never used before."""
+"""`make ui-demo`, as in README: a swarm trains and its UI is open, by a password that was never used before."""
 
 import os
 import re

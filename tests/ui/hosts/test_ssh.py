@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ from swarmlearning.ui.hosts.ssh import SshMachine, Unreachable, connected, look
 
 pytestmark = needs("sshd")
 
+LASTING, ENDLESS = f"sleep 4711.{os.getpid()}", f"yes {os.getpid()}"
+"""Commands that no other worker runs at the same time."""
+
 
 @pytest.fixture(params=["ssh", "local"])
 def any_machine(request: pytest.FixtureRequest, machine: SshMachine) -> Machine:
@@ -36,7 +40,7 @@ def any_machine(request: pytest.FixtureRequest, machine: SshMachine) -> Machine:
 
 async def running(machine: Machine, what: str) -> int:
     """How many processes there run this command."""
-    return int((await machine.run('ps -eo args | grep -c "^$1" || true', what)).text)
+    return int((await machine.run('ps -eo args | grep -cxF -- "$1" || true', what)).text)
 
 
 # --- whom we trust, and who logs in ---------------------------------------------------------------------------------
@@ -165,26 +169,26 @@ async def test_this_machine_s_commands_get_nothing_of_the_ui_s_variables(monkeyp
 
 async def test_a_command_that_lasts_is_ended_there_too(any_machine: Machine) -> None:
     with pytest.raises(MachineError, match="not done after 0 s"):
-        await any_machine.run("sleep 4711 & sleep 4711; echo", seconds=0.4)
-    assert await running(any_machine, "sleep 4711") == 0
+        await any_machine.run(f"{LASTING} & {LASTING}; echo", seconds=0.4)
+    assert await running(any_machine, LASTING) == 0
 
 
 async def test_a_command_that_is_cancelled_is_ended_there_too(any_machine: Machine) -> None:
-    task = asyncio.create_task(any_machine.run("sleep 4712"))
+    task = asyncio.create_task(any_machine.run(LASTING))
     async with asyncio.timeout(20):
-        while await running(any_machine, "sleep 4712") == 0:  # each look is a command of its own
+        while await running(any_machine, LASTING) == 0:  # each look is a command of its own
             pass
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await running(any_machine, "sleep 4712") == 0
+    assert await running(any_machine, LASTING) == 0
 
 
 async def test_a_command_that_writes_without_end_is_ended(any_machine: Machine) -> None:
     with pytest.raises(MachineError, match="more than 1000 bytes"):
-        await any_machine.run("yes 4713", most=1000)
-    assert await running(any_machine, "yes 4713") == 0
-    assert len((await any_machine.run("yes 4713 | head -c 200000 >&2")).errors) <= 16 * 1024
+        await any_machine.run(ENDLESS, most=1000)
+    assert await running(any_machine, ENDLESS) == 0
+    assert len((await any_machine.run(f"{ENDLESS} | head -c 200000 >&2")).errors) <= 16 * 1024
 
 
 async def test_a_connection_that_is_lost_is_told(host: SshHost, keys: MemoryHostKeys) -> None:
