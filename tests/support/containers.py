@@ -119,6 +119,7 @@ class Podman:
             handed = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{listener.fileno()}'  # as systemd does
             service = subprocess.Popen(
                 [*self._within, "bash", "-c", handed, "bash", *self.command("system", "service", "--time", "0")],
+                cwd=self.socket.parent,  # where conmon notes that a container was out of memory
                 env=self._environment,
                 stdout=log,
                 stderr=log,
