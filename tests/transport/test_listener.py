@@ -14,7 +14,6 @@ from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.rates import Rate
-from swarmlearning.transport import listener as module
 from swarmlearning.transport.listener import HandshakeLimits, Listener
 from swarmlearning.transport.parties import Party, credential_of, party_of
 
@@ -158,11 +157,11 @@ async def test_failed_handshakes_of_one_network_do_not_fill_the_log(
 
 
 async def test_handshakes_from_one_network_are_begun_at_a_bounded_rate_and_others_do_not_wait(
-    identities: Identities, monkeypatch: pytest.MonkeyPatch
+    identities: Identities,
 ) -> None:
-    monkeypatch.setattr(module, "_PACE", Rate(1, 0, seconds=1000))
     tls = client_context(identities["SL-1"])
-    async with listening(identities["SN-1"], HandshakeLimits(number=20, seconds=100)) as port:
+    limits = HandshakeLimits(number=20, seconds=100, pace=Rate(1, 0, seconds=1000))
+    async with listening(identities["SN-1"], limits) as port:
         assert await greeted(port, tls, "127.0.0.2")
         for _ in range(5):
             assert not await greeted(port, tls, "127.0.0.2")
