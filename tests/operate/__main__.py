@@ -3,32 +3,18 @@
 Its exit status is 0 if none failed. Further arguments are pytest's.
 """
 
-import contextlib
-import io
 import subprocess
 import sys
 from time import perf_counter
 
-import pytest
-
-from operate.report import Report
+from operate.report import Report, run
 from operate.table import ROWS
 
 
 def main() -> int:
-    tests = [test for row in ROWS for test in row.tests]
     # The images are built before the clock starts, in a process of its own: pytest wants to import its plugins itself.
     subprocess.run([sys.executable, "-m", "support.images"], check=True)
-    begun = perf_counter()
-    report, log = Report(), io.StringIO()
-    with contextlib.redirect_stdout(log):
-        status = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:], *tests], plugins=[report])
-    if report.missed:
-        print(log.getvalue())
-    *checks, summary = report.lines()
-    for line in (*checks, f"in {perf_counter() - begun:.0f} s", summary):
-        print(line)
-    return int(report.missed > 0 or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
+    return run(Report(), [test for row in ROWS for test in row.tests], perf_counter())
 
 
 if __name__ == "__main__":

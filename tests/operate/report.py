@@ -3,7 +3,11 @@
 A story has several checks, each under a name of its own; every other test is a check by itself.
 """
 
+import contextlib
+import io
+import sys
 from collections.abc import Iterator, Sequence
+from time import perf_counter
 
 import pytest
 
@@ -62,3 +66,17 @@ class Report:
                 absent = [] if test in self._absent else [(False, sentence(test))]
                 for held, check in self._checks.get(test) or absent:
                     yield row.part, held, check
+
+
+def run(report: Report, tests: Sequence[str], begun: float) -> int:
+    """Runs these tests, with further arguments of the command line for pytest; prints the report and the time since
+    `begun` (s), and all that pytest has said where a check failed. Returns the exit status: 0 if none failed."""
+    log = io.StringIO()
+    with contextlib.redirect_stdout(log):
+        status = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:], *tests], plugins=[report])
+    if report.missed:
+        print(log.getvalue())
+    *checks, summary = report.lines()
+    for line in (*checks, f"in {perf_counter() - begun:.0f} s", summary):
+        print(line)
+    return int(report.missed > 0 or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))

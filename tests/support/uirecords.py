@@ -17,6 +17,6 @@ def recorder_of(ledger: Ledger) -> Recorder:
     return made
 
 
-def recording(ui: LedgerUi, ledger: Ledger) -> None:
-    """This UI has the records of the ledger."""
-    ui.feed._records = cast(Any, SimpleNamespace(recorder=recorder_of(ledger), index=None))
+def recording(ui: LedgerUi, recorder: Recorder) -> None:
+    """This UI has these records."""
+    ui.feed._records = cast(Any, SimpleNamespace(recorder=recorder, index=None))

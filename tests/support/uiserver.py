@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from support.ledgerui import LedgerUi, ledger_ui
 from support.network import Ledger
+from support.uirecords import recording
 from swarmlearning.ui.network.news import Topic
 from swarmlearning.ui.security.roles import Role
 from swarmlearning.ui.serving import serve_site
@@ -58,7 +58,7 @@ async def _serving(
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     async with ledger_ui(folder, ledger, serving=Serving(port=0, plain=True)) as ui:
         if recorder is not None:
-            ui.feed._records = cast(Any, SimpleNamespace(recorder=recorder, index=None))
+            recording(ui, recorder)
         task = asyncio.create_task(serve_site(ui.site, ready.set_result))
         try:
             await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)

@@ -44,20 +44,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         late = swarm.start_sl(2, *ml, "--hold-at", "1", "--gate", str(gate.path))
         swarm.until(has_models(1, 1))
         with ui.admin() as person:
-            after(person, "/diagnostics.json", lambda it: len(it["nodes"]) == 3 and bool(it["rounds"]), "ledger,status")
+            person.until("/diagnostics.json", lambda it: len(it["nodes"]) == 3 and bool(it["rounds"]), "ledger,status")
         yield Stage(swarm, ui, late)
         gate.close()
-
-
-def after(person: Person, path: str, reached: Any, topics: str = "jobs") -> Any:
-    """The data of a page once they are so; looks again whenever there are news."""
-    with person.stream("GET", f"/events?topics={topics}") as stream:
-        lines = stream.iter_lines()
-        while True:
-            if reached(data := person.data(path)):
-                return data
-            while not next(lines).startswith("event: changed"):
-                pass
 
 
 def examined(person: Person) -> Any:
@@ -65,7 +54,7 @@ def examined(person: Person) -> Any:
     begun = person.data("/diagnostics.json")["examined"]
     person.page("/diagnostics")
     assert person.act("/diagnostics/examine").headers["location"] == "/diagnostics"
-    return after(person, "/diagnostics.json", lambda it: it["examining"] is None and it["examined"] != begun)
+    return person.until("/diagnostics.json", lambda it: it["examining"] is None and it["examined"] != begun, "jobs")
 
 
 def collected(person: Person, **form: Any) -> Any:
@@ -73,7 +62,7 @@ def collected(person: Person, **form: Any) -> Any:
     person.page("/diagnostics")
     answer = person.act("/diagnostics/collect", **form)
     assert answer.status_code == 303, answer.text
-    return after(person, f"{answer.headers['location']}.json", lambda it: it["job"]["state"] != "running")["job"]
+    return person.until(f"{answer.headers['location']}.json", lambda it: it["job"]["state"] != "running", "jobs")["job"]
 
 
 def contents(data: bytes) -> dict[str, str]:
@@ -144,7 +133,7 @@ def test_a_site_that_hangs_is_found_and_a_collection_that_waits_for_it_ends_on_r
             assert person.act("/diagnostics/collect").status_code == 303  # one at a time: told as what has failed
             assert person.data("/diagnostics.json")["collecting"] is not None
             assert person.act(f"{job}/cancel").status_code == 303
-            ended = after(person, f"{job}.json", lambda it: it["job"]["state"] != "running")["job"]
+            ended = person.until(f"{job}.json", lambda it: it["job"]["state"] != "running", "jobs")["job"]
             assert ended["state"] == "cancelled"
             assert person.data("/diagnostics.json")["archives"] == []
             folder = stage.swarm.directory / "ui" / "diagnostics"

@@ -36,7 +36,7 @@ async def exported(ui: LedgerUi, **fields: str) -> JobView:
 async def test_a_run_has_its_parameters_and_curves_there_also_a_second_time(tmp_path: Path, ledger: Ledger) -> None:
     standin = Standin()
     async with serving(standin.answer) as address, ledger_ui(tmp_path, ledger) as ui:
-        recording(ui, ledger)
+        recording(ui, recorder_of(ledger))
         for _ in range(2):
             job = await exported(ui, server=address, token=TOKEN)
             assert (job.state, job.hosts[0].host) == ("done", "127.0.0.1"), job
@@ -51,7 +51,7 @@ async def test_a_run_has_its_parameters_and_curves_there_also_a_second_time(tmp_
 async def test_a_server_that_lets_nobody_in_is_named_without_the_token(tmp_path: Path, ledger: Ledger) -> None:
     standin = Standin()
     async with serving(standin.answer) as address, ledger_ui(tmp_path, ledger) as ui:
-        recording(ui, ledger)
+        recording(ui, recorder_of(ledger))
         job = await exported(ui, server=address, token="another")
         assert job.state == "failed"
         assert "401" in job.hosts[0].detail

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -54,20 +54,9 @@ def news(person: Person, topics: str, until: Callable[[list[str]], bool]) -> Non
     raise AssertionError("the stream has ended")
 
 
-def until(person: Person, path: str, reached: Callable[[Any], bool], topics: str = "ledger,status") -> Any:
-    """The data of a page once they are so; looks again whenever there are news."""
-    with person.stream("GET", f"/events?topics={topics}") as stream:
-        lines = stream.iter_lines()
-        while True:
-            if reached(data := person.data(path)):
-                return data
-            while not next(lines).startswith("event: changed"):
-                pass
-
-
 def test_the_overview_shows_the_swarm_as_it_is(stage: Stage) -> None:
     with stage.ui.admin() as person:
-        data = until(person, "/overview.json", lambda it: bool(it["network"]) and bool(it["trainings"]) and it["nodes"])
+        data = person.until("/overview.json", lambda it: bool(it["network"]) and bool(it["trainings"]) and it["nodes"])
         assert data["network"]["name"] == NAME
         assert (data["nodes"][0]["kind"], data["nodes"][0]["state"]) == ("SN", "alive")
         assert data["trainings"][0]["rounds"] >= 2
@@ -79,7 +68,7 @@ def test_the_overview_shows_the_swarm_as_it_is(stage: Stage) -> None:
 
 def test_the_ledger_is_listed_searched_and_shown_block_by_block(stage: Stage) -> None:
     with stage.ui.admin() as person:
-        known = until(person, "/ledger.json", lambda it: any(row["kind"] == "Publish" for row in it["rows"]))
+        known = person.until("/ledger.json", lambda it: any(row["kind"] == "Publish" for row in it["rows"]))
         newest = known["rows"][0]
         assert newest["height"] == known["height"]
         found = person.data("/ledger.json?search=publish")["rows"]
@@ -100,7 +89,7 @@ def test_the_ledger_is_listed_searched_and_shown_block_by_block(stage: Stage) ->
 def test_the_whole_chain_is_verified_when_somebody_asks(stage: Stage) -> None:
     with stage.ui.admin() as person:
         assert person.act("/ledger/verify").status_code == 303
-        data = until(person, "/ledger.json", lambda it: it["verification"]["state"] not in ("never", "running"), "jobs")
+        data = person.until("/ledger.json", lambda it: it["verification"]["state"] not in ("never", "running"), "jobs")
         assert (data["verification"]["state"], data["verification"]["voids"]) == ("holds", 0)
         assert data["verification"]["height"] >= 2
 
@@ -119,7 +108,7 @@ def test_an_observers_ui_shows_all_and_says_that_it_cannot_act(stage: Stage, tmp
     with Processes(tmp_path) as processes:
         ui = start_ui(processes, tmp_path / "ui", stage.swarm.identities["OBSERVER-1"], stage.swarm.address)
         with ui.admin() as person:
-            until(person, "/overview.json", lambda it: bool(it["network"]))
+            person.until("/overview.json", lambda it: bool(it["network"]))
             page = person.page("/").text
             assert "observer&#39;s certificate" in page
 
@@ -128,9 +117,9 @@ def test_a_ui_goes_on_when_its_sn_is_gone_and_when_it_was_killed_itself(stage: S
     swarm, ui = stage.swarm, stage.ui
     port = swarm.port
     with ui.admin() as person:
-        before = until(person, "/overview.json", lambda it: bool(it["network"]))
+        before = person.until("/overview.json", lambda it: bool(it["network"]))
         swarm.sn.kill()
-        cut_off = until(person, "/overview.json", lambda it: bool(it["outage"]))
+        cut_off = person.until("/overview.json", lambda it: bool(it["outage"]))
         assert cut_off["network"]["height"] >= before["network"]["height"]
         assert "No SN answers" in person.page("/").text
         assert person.page("/ledger").status_code == 200
@@ -143,9 +132,7 @@ def test_a_ui_goes_on_when_its_sn_is_gone_and_when_it_was_killed_itself(stage: S
         person.cookies = cookies
         assert person.page("/").status_code == 200
         swarm.start_sn(port=port)
-        data = until(
-            person, "/overview.json", lambda it: bool(it["network"]) and not it["trouble"] and not it["outage"]
-        )
+        data = person.until("/overview.json", lambda it: bool(it["network"]) and not it["trouble"] and not it["outage"])
         assert data["network"]["height"] >= before["network"]["height"]
     stage.ui = again
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +28,10 @@ from swarmlearning.ledger.contracts import network
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+NEWS = "ledger,status,nodes"
+"""What changes the overview."""
 MOST_SECONDS = 20.0
 """For a page while no SN answers: it waits for none. Far above what it takes, on a machine under heavy load."""
-
-
-def until(person: Person, path: str, reached: Callable[[Any], bool], topics: str = "ledger,status,nodes") -> Any:
-    """The data of a page once they are so; looks again whenever there are news."""
-    with person.stream("GET", f"/events?topics={topics}") as stream:
-        lines = stream.iter_lines()
-        while True:
-            if reached(data := person.data(path)):
-                return data
-            while not next(lines).startswith("event: changed"):
-                pass
 
 
 # --- a proxy --------------------------------------------------------------------------------------------------------
@@ -139,13 +130,13 @@ def test_with_an_svid_the_ui_follows_acts_and_goes_on_when_it_is_renewed(tmp_pat
         swarm.start_sn()
         ui = start_ui(processes, tmp_path / "ui", identities["UI-1"], swarm.address)
         with ui.admin() as person:
-            until(person, "/overview.json", lambda it: bool(it["network"]) and bool(it["nodes"]))
+            person.until("/overview.json", lambda it: bool(it["network"]) and bool(it["nodes"]), NEWS)
             about = person.data("/settings.json")["about"]
             assert (about["certificate"], about["role"]) == ("ui", "UI")
             person.page("/projects/taskrunners")
             made = person.act("/projects/taskrunners/create", name="east")
             assert made.status_code == 303, made.text
-            until(person, "/projects/taskrunners.json", lambda it: "east" in json.dumps(it), "tasks,ledger")
+            person.until("/projects/taskrunners.json", lambda it: "east" in json.dumps(it), "tasks,ledger")
             shown = person.page("/projects/taskrunners").text
             assert "swarm taskrunner create east" in shown
             before = certificate(ui.address)
@@ -155,7 +146,7 @@ def test_with_an_svid_the_ui_follows_acts_and_goes_on_when_it_is_renewed(tmp_pat
             assert person.data("/settings.json")["about"]["expires_ms"] != about["expires_ms"]
             assert certificate(ui.address) != before
             assert person.act("/projects/taskrunners/create", name="west").status_code == 303
-            until(person, "/projects/taskrunners.json", lambda it: "west" in json.dumps(it), "tasks,ledger")
+            person.until("/projects/taskrunners.json", lambda it: "west" in json.dumps(it), "tasks,ledger")
 
 
 def certificate(address: str) -> bytes:
@@ -175,10 +166,10 @@ def test_with_two_of_three_sns_dead_pages_answer_and_say_so(tmp_path: Path) -> N
         identity = make_workspace(tmp_path / "cert", ["UI-1"])["UI-1"]
         ui = start_ui(processes, tmp_path / "ui", identity, net.api(1))
         with ui.admin() as person:
-            until(person, "/overview.json", lambda it: len(it["nodes"]) >= 3 and it["health"] == "well")
+            person.until("/overview.json", lambda it: len(it["nodes"]) >= 3 and it["health"] == "well", NEWS)
             for number in (1, 2):  # the one that the UI talks to is among them
                 net.sns[number].kill()
-            now = until(person, "/overview.json", lambda it: any("majority" in a["text"] for a in it["alerts"]))
+            now = person.until("/overview.json", lambda it: any("majority" in a["text"] for a in it["alerts"]), NEWS)
             assert now["health"] == "critical"
             assert now["outage"] is None  # the third one answers
             paths = (
@@ -197,7 +188,7 @@ def test_with_two_of_three_sns_dead_pages_answer_and_say_so(tmp_path: Path) -> N
                 assert time.monotonic() - begun < MOST_SECONDS, path
             assert "majority" in person.page("/").text
             assert person.act("/diagnostics/examine").status_code == 303
-            found = until(person, "/diagnostics.json", lambda it: it["examined"] is not None, "jobs")["examined"]
+            found = person.until("/diagnostics.json", lambda it: it["examined"] is not None, "jobs")["examined"]
             first = found["wrong"][0]
             assert first["code"] == "no-majority"
             said = f"{first['subject']} {first['text']}"

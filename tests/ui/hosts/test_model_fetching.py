@@ -12,7 +12,7 @@ from support.network import CONTRACT, Ledger
 from support.rounds import finish, three_sites
 from support.sshd import USER, SshHost
 from support.tools import needs
-from support.uirecords import recording
+from support.uirecords import recorder_of, recording
 from swarmlearning.sl.results import file_stem
 from swarmlearning.tensors.digest import digest_file
 from swarmlearning.ui.hosts.local import LocalMachine
@@ -60,7 +60,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 async def desk(host: SshHost, ledger: Ledger, tmp_path: Path) -> AsyncIterator[Desk]:
     prefix = tmp_path / "swarm"
     async with ledger_ui(tmp_path / "ui", ledger) as ui, ui.visitor("operator") as visitor:
-        recording(ui, ledger)
+        recording(ui, recorder_of(ledger))
         await ui.site.hosts.add([host.address], str(prefix), USER, "", "ada")
         await ui.site.host_keys.pin(host.address, await look(host.address))
         yield Desk(ui, visitor, host, prefix)

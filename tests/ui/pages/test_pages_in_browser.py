@@ -1,24 +1,19 @@
 """The pages of trainings, runs, projects and organisations in Chromium: none keeps people out by axe's judgement, is
 wider than its window, or complains; in the light and the dark, on a laptop and a phone, in both languages."""
 
-import asyncio
 import io
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-import uvicorn
-from anyio.from_thread import start_blocking_portal
 
 from support.browser import LAPTOP, PHONE, Chromium, View, barriers, overflows
-from support.ledgerui import ledger_ui
 from support.network import session
 from support.operations import CA_1, Operations, listening
-from support.uirecords import recording
+from support.uirecords import recorder_of
+from support.uiserver import ServedUi, served_ui
 from swarmlearning.ledger.bodies import (
     AnnotateRun,
     Contribution,
@@ -104,34 +99,12 @@ def project(folder: Path) -> None:
     projects.alter("mnist", lambda known: msgspec.structs.replace(known, hosts=hosts, nodes=nodes))
 
 
-class Served(NamedTuple):
-    """A UI that browsers reach at this address, and the session of an admin."""
-
-    address: str
-    session: str
-
-
-@asynccontextmanager
-async def serving(folder: Path, made: Operations) -> AsyncIterator[Served]:
-    async with ledger_ui(folder, made.ledger) as ui:
-        recording(ui, made.ledger)
-        await ui.site.users.add("ada", "admin", "hash")
-        session = await ui.site.sessions.open("ada", "", "")
-        server = uvicorn.Server(uvicorn.Config(ui.app, log_level="warning", lifespan="off"))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            task = asyncio.create_task(server.serve([listener]))
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", session)
-            ui.feed.news.close()  # so that its streams end
-            server.should_exit = True
-            await task
-
-
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("ui")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedUi]:
+    folder, made = tmp_path_factory.mktemp("ui"), site()
     project(folder)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(folder, site())) as made:
-        yield made
+    with served_ui(folder, made.ledger, recorder_of(made.ledger)) as ui:
+        yield ui
 
 
 @pytest.mark.parametrize(
@@ -139,9 +112,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     [LAPTOP, PHONE._replace(scheme="dark", language="de-DE")],
     ids=["laptop", "phone-dark-german"],
 )
-def test_pages_keep_nobody_out_and_fit_their_window(served: Served, chromium: Chromium, view: View) -> None:
+def test_pages_keep_nobody_out_and_fit_their_window(served: ServedUi, chromium: Chromium, view: View) -> None:
     def story(page: "Page") -> dict[str, object]:
-        page.context.add_cookies([{"name": "swarm", "value": served.session, "url": served.address}])
+        page.context.add_cookies(served.cookies())
         found: dict[str, object] = {}
         for path in PATHS:
             page.goto(f"{served.address}{path}", wait_until="domcontentloaded")

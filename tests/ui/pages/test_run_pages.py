@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from support.network import CONTRACT, Ledger, session
 from support.rounds import SITES, finish, publish, report_all, submit, three_sites
+from support.uirecords import recorder_of
 from swarmlearning.ledger.bodies import AnnotateRun, Register, Reset, TagRun
-from swarmlearning.ledger.history import steps
 from swarmlearning.ui.app import make_app
 from swarmlearning.ui.security.admission import Admitted
 from swarmlearning.ui.security.roles import ROLES, Role
@@ -74,11 +74,8 @@ class Pages:
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[Pages]:
-    recorder = Recorder()
-    for step in steps(ledger().blocks):
-        recorder.add(step)
     with Database(tmp_path) as database:
-        yield Pages(tmp_path, database, recorder)
+        yield Pages(tmp_path, database, recorder_of(ledger()))
 
 
 @pytest.mark.parametrize("language", ["en", "de"])

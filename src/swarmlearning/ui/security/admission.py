@@ -27,6 +27,9 @@ SILENCE_SECONDS: Final = 30.0
 SLOWEST: Final = 2048
 """Bytes of a body in a second on average, beyond the first 30 seconds: who sends less keeps a place for nothing."""
 FORM: Final = "application/x-www-form-urlencoded"
+MOST_FORM: Final = 2 * 2**20
+"""Bytes of a form without files: it is read whole before anything else is known of it."""
+MOST_FIELDS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,6 @@ Answer: TypeAlias = Callable[[Request, Denied], Awaitable[Response]]
 def cookie_name(scheme: str) -> str:
     """The name of the session's cookie; browsers give one that begins with `__Host-` to nobody but this host."""
     return "__Host-swarm" if scheme == "https" else "swarm"
-
-
-MOST_FORM: Final = 2 * 2**20
-"""Bytes of a form without files: it is read whole before anything else is known of it."""
-MOST_FIELDS: Final = 10_000
 
 
 class Admission:
