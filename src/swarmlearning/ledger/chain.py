@@ -8,6 +8,7 @@ apart (`contracts/network/recovery.py`). What no SN of the network has sealed is
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Self
 
 from swarmlearning.errors import UserError
@@ -273,10 +274,15 @@ class Step:
         """The world after this many transactions of a block that is not void."""
         if count == len(self.block.transactions):
             return self.chain.world
+        return next(islice(self.worlds(), count, None))
+
+    def worlds(self) -> Iterator[World]:
+        """The world before a block that is not void, and after each of its transactions."""
         world = self.before.world
-        for signed in self.block.transactions[:count]:
+        yield world
+        for signed in self.block.transactions:
             world = self.before.try_transaction(world, signed, self.block.header.time_ms)
-        return world
+            yield world
 
 
 def replay(blocks: Iterable[bytes], chain: Chain | None = None) -> Chain:

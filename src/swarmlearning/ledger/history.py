@@ -6,9 +6,10 @@ import msgspec
 
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain, ForkError, Step, UnsupportedRulesError
+from swarmlearning.ledger.contracts.network.bodies import Sign
 from swarmlearning.ledger.contracts.training.bodies import Contribution, Exclusion, Publish
 from swarmlearning.ledger.contracts.training.state import Training, state_of
-from swarmlearning.ledger.transaction import MalformedError
+from swarmlearning.ledger.transaction import MalformedError, Transaction
 
 
 class BrokenChainError(UserError):
@@ -75,6 +76,14 @@ def steps(blocks: Iterable[bytes]) -> Iterator[Step]:
     return map(Replay(Chain()).append, blocks)
 
 
+def round_count(step: Step) -> int:
+    """The number of rounds that `rounds` finds in this block, without what they were."""
+    if step.void is not None:
+        return 0
+    bodies = (signed.content.body for signed in step.block.transactions)
+    return sum(isinstance(body, Publish) and bool(body.result) for body in bodies)
+
+
 def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:
     """Every published round, in order."""
     for step in walked:
@@ -84,9 +93,14 @@ def rounds(walked: Iterable[Step]) -> Iterator[RoundRecord]:
         for count, signed in enumerate(transactions, start=1):
             name, body = signed.content.contract, signed.content.body
             if isinstance(body, Publish) and body.result:
-                changed = any(later.content.contract == name for later in transactions[count:])  # such as a reset
+                changed = any(_may_change(later.content, name) for later in transactions[count:])
                 state = state_of(step.world_at(count if changed else len(transactions)), name)
                 yield _record(state, body, step.block.header.time_ms)
+
+
+def _may_change(content: Transaction, name: str) -> bool:
+    """Whether a transaction can change this contract, as a reset does, or the signature that enacts one."""
+    return content.contract == name or isinstance(content.body, Sign)
 
 
 def _record(state: Training, body: Publish, time_ms: int) -> RoundRecord:

@@ -3,7 +3,7 @@
 import msgspec
 
 from swarmlearning.ledger.chain import Step
-from swarmlearning.ledger.history import rounds
+from swarmlearning.ledger.history import round_count
 from swarmlearning.views.sizes import size_text
 
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -21,8 +21,8 @@ class Growth(msgspec.Struct, frozen=True):
     def after(self, step: Step) -> "Growth":
         """With the next block."""
         at = step.block.header.time_ms
-        more = sum(1 for _ in rounds([step]))
-        return Growth(self.size + len(step.block.raw), self.blocks + 1, self.rounds + more, self.first_ms or at, at)
+        rounds = self.rounds + round_count(step)
+        return Growth(self.size + len(step.block.raw), self.blocks + 1, rounds, self.first_ms or at, at)
 
     @property
     def a_round(self) -> int | None:

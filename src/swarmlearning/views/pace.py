@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from swarmlearning.ledger.block import Block
-from swarmlearning.ledger.contracts.training.bodies import Publish, Reset
+from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.contracts.training.state import Training
 
 KEPT: Final = 64
@@ -57,24 +57,23 @@ def noted(before: Lately | None, state: Training) -> Lately:
 
 
 class Published(NamedTuple):
-    """A round whose result a block has (its time in Unix milliseconds), merged from these members' models; None: the
-    contract was reset."""
+    """A round whose result a block of this height has (its time in Unix milliseconds), merged from these members'
+    models."""
 
     contract: str
-    round: int | None
+    round: int
+    height: int
     time_ms: int
     members: frozenset[str]
 
 
 def published(block: Block) -> Iterator[Published]:
-    """The rounds and resets of a block that is not void."""
+    """The rounds of a block that is not void."""
     for signed in block.transactions:
         body, contract = signed.content.body, signed.content.contract
         if isinstance(body, Publish) and body.result:
             members = frozenset(part.uid for part in body.receipt.contributions)
-            yield Published(contract, body.round, block.header.time_ms, members)
-        elif isinstance(body, Reset):
-            yield Published(contract, None, block.header.time_ms, frozenset())
+            yield Published(contract, body.round, block.header.height, block.header.time_ms, members)
 
 
 def recalled(past: Iterable[Published], state: Training) -> Lately:
@@ -82,17 +81,14 @@ def recalled(past: Iterable[Published], state: Training) -> Lately:
 
     A member that is in none of their rounds has missed them all, unless it was in none before either: it may be new.
     """
-    rounds = list[Published]()
-    for each in past:
-        if each.contract == state.name:
-            rounds = [] if each.round is None else [*rounds, each]
+    rounds = [each for each in past if each.contract == state.name and each.height > state.reset_height]
     taken = [
         max(0, later.time_ms - earlier.time_ms)
         for earlier, later in pairwise(rounds)
-        if earlier.round is not None and later.round == earlier.round + 1
+        if later.round == earlier.round + 1
     ]
-    last = {uid: each.round + 1 for each in rounds if each.round is not None for uid in each.members}
-    first = next((each.round for each in rounds if each.round is not None), state.rounds)
+    last = {uid: each.round + 1 for each in rounds for uid in each.members}
+    first = rounds[0].round if rounds else state.rounds
     known = noted(None, state)
     seen = {
         uid: (member.contributed, last.get(uid, first if member.contributed else state.rounds))

@@ -6,12 +6,13 @@ nobody for that: the signature is the site's, and no SN can alter a block withou
 
 import msgspec
 
-from swarmlearning.ledger.bodies import Privacy, Reset, SubmissionKind, Submit
+from swarmlearning.ledger.bodies import Privacy, SubmissionKind, Submit
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.ledger.fields import Count, Digest
 from swarmlearning.views.names import name_of, node_names
+from swarmlearning.views.resets import ended_runs
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -48,13 +49,13 @@ def releases(step: Step) -> list[Release]:
     """The statements in one block, in its order; none of a void block."""
     found = []
     signed_here = step.block.transactions if step.void is None else ()
+    ended = ended_runs(step)
     for index, signed in enumerate(signed_here):
         content = signed.content
         if not isinstance(content.body, Submit) or content.body.privacy is None:
             continue
         world, contract = step.chain.world, content.contract
-        later = (each.content for each in signed_here[index:])
-        resets = sum(isinstance(each.body, Reset) and each.contract == contract for each in later)
+        resets = sum(each.place > index and each.state.name == contract for each in ended)
         sender = network.node(world, content.sender)
         assert sender is not None
         found.append(

@@ -6,9 +6,9 @@ from typing import Literal, Self, TypeAlias
 
 import msgspec
 
-from swarmlearning.ledger.bodies import OpenSession, ReportPerformance, Reset, Submit
+from swarmlearning.ledger.bodies import OpenSession, ReportPerformance, Submit
 from swarmlearning.ledger.chain import Chain, Step
-from swarmlearning.ledger.contracts.training.state import Training, empty, state_of
+from swarmlearning.ledger.contracts.training.state import Training, empty
 from swarmlearning.ledger.history import rounds
 from swarmlearning.views.curves import Reported, RoundMean, best_round, round_means
 from swarmlearning.views.growth import Growth
@@ -28,6 +28,7 @@ from swarmlearning.views.records import (
     SavedRun,
     task_of,
 )
+from swarmlearning.views.resets import ended_runs
 from swarmlearning.views.timeline import Key, Moments, Timeline
 from swarmlearning.views.training import main_contract
 
@@ -129,10 +130,9 @@ class Recorder:
         self.growth = self.growth.after(step)
         if step.void is not None:
             self.void = self.void or f"block {step.chain.height} is void: {step.void}"
-        if step.void is not None:
             return
         self.timeline.add(step)
-        for before, signed in enumerate(step.block.transactions):
+        for signed in step.block.transactions:
             state = step.chain.world.get(f"training/{signed.content.contract}", Training)
             if state is None:
                 continue
@@ -143,11 +143,10 @@ class Recorder:
                     run.report(sys.intern(signed.content.sender), report)
                 case OpenSession() | Submit() if run.task is None:
                     run.task = task_of(step.chain.world, state, signed.content.sender)
-                case Reset():
-                    former = state_of(step.world_at(before), state.name)
-                    if (former.name, former.run) in self.runs:
-                        self.runs[former.name, former.run].advance(former, now_ms)
-                        self.runs[former.name, former.run].end(now_ms)
+        for _, former in ended_runs(step):
+            if (ended := self.runs.get((former.name, former.run))) is not None:
+                ended.advance(former, step.block.header.time_ms)
+                ended.end(step.block.header.time_ms)
         for record in rounds([step]):
             self._run(record.contract, record.run).close(record)
 
