@@ -107,5 +107,10 @@ def test_a_swop_at_work_and_the_web_mode_go_over_to_new_certificates_and_keys(
         assert all(name in contracts for name in ("before", "ed25519", "rsa"))
         assert swop.running
         assert web.running
-        known = {each.type: each.incarnation for each in network.nodes(swarm.chain().world) if each.name != "SWCI-1"}
-        assert known == {"SN": 1, "SWOP": 1, "SL": 1, "SWCI": 1}
+        known = {each.name: each.incarnation for each in network.nodes(swarm.chain().world)}
+        assert {name: known[name] for name in ("SN-1", "SWOP-1", "SL-1", WEB)} == {
+            "SN-1": 1,
+            "SWOP-1": 1,
+            "SL-1": 1,
+            WEB: 1,
+        }

@@ -58,7 +58,7 @@ async def test_a_key_is_made_and_stays_on_its_host(tmp_path: Path) -> None:
 
 
 async def test_an_office_needs_its_passphrase(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="8 characters at least"):
+    with pytest.raises(UserError, match="12 characters at least"):
         open_office(Workspace(tmp_path), "north", Secret("short"))
     assert list(tmp_path.iterdir()) == []
     open_office(Workspace(tmp_path), "north", WORD)

@@ -143,7 +143,7 @@ async def test_chosen_nodes_are_stopped_and_started(desk: Desk) -> None:
 async def test_what_is_in_the_way_is_said_before_anything_is_done(desk: Desk) -> None:
     assert "Enter a passphrase" in await desk.fails("carry-out", organisation="north")
     assert "Name your organisation" in await desk.fails("carry-out", word=WORD)
-    assert "8 characters" in await desk.fails("carry-out", organisation="north", word="short")
+    assert "12 characters" in await desk.fails("carry-out", organisation="north", word="short")
     assert "login" in (await desk.fails("carry-out", login=False, organisation="north", word=WORD)).lower()
     projects = desk.app.site.projects
     elsewhere = HostPlace("hub", desk.host.address.host, "/opt/another")
