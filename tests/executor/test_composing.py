@@ -47,6 +47,24 @@ def test_a_profiles_addresses_lead_others_to_the_sl() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("named", "used", "host", "port", "service"),
+    [
+        (Contact("10.0.0.1", "10.0.0.2", 30304), "10.0.0.2:30304", "10.0.0.2", "30304", None),
+        (Contact("10.0.0.1", "10.0.0.2", 30304), "[fd00::7]:31000", "fd00::7", "31000", None),
+        (Contact("10.0.0.1", sn_api_service="sn.org:443"), "sn.org:443", None, None, "sn.org:443"),
+        (Contact("10.0.0.1", sn_api_service="sn.org:443"), "10.0.0.3:30304", "10.0.0.3", "30304", None),
+    ],
+)
+def test_an_sl_is_led_to_the_sn_that_answers(
+    named: Contact, used: str, host: str | None, port: str | None, service: str | None
+) -> None:
+    profile = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0),))
+    variables = pair(profile, named.by(used), LIMITS, RUN, "", ATTEMPT, 0, uid("sl")).sl_environment
+    names = ("SN_NODE_IP", "SN_API_SERVER_PORT", "SN_API_SERVICE")
+    assert tuple(map(variables.get, names)) == (host, port, service)
+
+
 @pytest.mark.parametrize(("relay", "expected"), [(True, "true"), (False, "false"), (None, None)])
 def test_a_profile_says_whether_an_sl_uses_a_relay(relay: bool | None, expected: str | None) -> None:
     profile = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0, sl_relay=relay),))

@@ -110,7 +110,7 @@ class Manager:
 def made(folder: Path, ledger: Ledger, manager: Manager) -> Driver:
     judging = Judging(PROFILE, SWOP, None, Approvals(folder), cast(Any, manager), Makers(folder), [])
     given = cast(Any, ledger)
-    return Driver(PROFILE, Contact("127.0.0.1"), given, given, cast(Any, manager), Journal(folder), judging, [])
+    return Driver(PROFILE, lambda: Contact("127.0.0.1"), given, given, cast(Any, manager), Journal(folder), judging, [])
 
 
 @pytest.mark.parametrize(

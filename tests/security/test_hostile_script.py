@@ -117,9 +117,10 @@ def task(path: str, *words: str | Path) -> RunSwarm:
 async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(swarm: Swarm, root: Path) -> None:
     swarm.start_sn()
     host, _, port = swarm.address.rpartition(":")
+    sn = {"SN_NODE_IP": host, "SN_API_SERVER_PORT": port}
     policy = locked(root)
     profile = Profile("group", "taskrunner", "PROCESS", "", (node(swarm, 0, policy), node(swarm, 1)))
-    manager = ProcessManager(root / "process", profile, Contact(host, host, int(port)))
+    manager = ProcessManager(root / "process", profile, Contact(host))
     await manager.check()
     scripts = (
         task(hostile_site.__file__, swarm.identities["SL-1"].key_path, policy, record_of(policy), "../data", *OWN, "1"),
@@ -128,7 +129,7 @@ async def test_a_hostile_script_of_another_user_gets_around_the_lock_in_no_way(s
     variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
         for one, script, uid in zip(profile.nodes, scripts, UIDS, strict=True):
-            await manager.start(ATTEMPT, Pair(one, script, "", uid, {}, variables))
+            await manager.start(ATTEMPT, Pair(one, script, "", uid, sn, variables))
         async with asyncio.timeout(120):
             said, _ = [await ended_well(manager, ATTEMPT, index) for index in (0, 1)]
     finally:

@@ -54,8 +54,9 @@ def script(path: str, arguments: str) -> RunSwarm:
 async def test_pairs_of_other_users_train_with_either_client(swarm: Swarm, root: Path) -> None:
     swarm.start_sn()
     host, _, port = swarm.address.rpartition(":")
+    sn = {"SN_NODE_IP": host, "SN_API_SERVER_PORT": port}
     profile = Profile("group", "taskrunner", "PROCESS", "", (node(swarm, 0, "54321"), node(swarm, 1, "54322")))
-    manager = ProcessManager(root, profile, Contact(host, host, int(port)))
+    manager = ProcessManager(root, profile, Contact(host))
     await manager.check()
     tasks = (
         script(ml.__file__, "--index 1 --rounds 3 --min-peers 2"),
@@ -64,7 +65,7 @@ async def test_pairs_of_other_users_train_with_either_client(swarm: Swarm, root:
     variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
         for one, task, uid in zip(profile.nodes, tasks, UIDS, strict=True):
-            await manager.start(ATTEMPT, Pair(one, task, "", uid, {}, variables))
+            await manager.start(ATTEMPT, Pair(one, task, "", uid, sn, variables))
         async with asyncio.timeout(120):
             digests = {(await ended_well(manager, ATTEMPT, index)).rpartition("DIGEST ")[2] for index in (0, 1)}
         assert len(digests) == 1

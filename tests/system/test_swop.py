@@ -14,7 +14,8 @@ from support.sns import Network
 from support.swarm import SECONDS, Gate, Swarm
 from support.swops import Operations, only, operations, script
 from support.tools import needs
-from swarmlearning.ledger.bodies import CreateContract, CreateTaskrunner
+from swarmlearning.choices import DEFAULT_CONTRACT
+from swarmlearning.ledger.bodies import CreateContract, CreateTaskrunner, Reset
 from swarmlearning.ledger.contracts.taskrunner import Peer
 from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.taskfiles.definition import MakeSwarmUserContent, MakeUserContainer, Operation, RunSwarm
@@ -231,12 +232,12 @@ def test_a_script_that_hangs_is_reported_with_its_stacks_then_ended(
 
 @needs("etcd")
 def test_the_sentinel_is_killed_while_a_task_runs(net: Network, gate: Gate, tmp_path: Path) -> None:
-    """SWOP and SLs go on with the other SNs; the SWOP is told another one than the sentinel."""
+    """The SWOP, which was told the sentinel, and its SLs go on with the other SNs; SLs started later find them too."""
     net.identities |= make_workspace(tmp_path / "cert", ["SWOP-1", "SWCI-1"])
     net.found(3)
     net.sn = net.sns[2]
     with operations(net) as ops:
-        ops.start("SWOP-1", ["SL-1", "SL-2"])
+        ops.start("SWOP-1", ["SL-1", "SL-2"], sn=net.api(1))
         ops.task("train", script("--min-peers", "2", "--hold-at", "1", "--gate", "gate", working_dir=tmp_path))
         ops.assign("train", 2)
         net.until_training(2, lambda training: training.rounds > 0)
@@ -244,3 +245,9 @@ def test_the_sentinel_is_killed_while_a_task_runs(net: Network, gate: Gate, tmp_
         gate.let(2)
         done = ops.mine(1, lambda peer: peer.state in ("complete", "failed"))
         assert [pair.state for pair in done.reports] == ["complete", "complete"], done
+        ops.reset()
+        ops.send((DEFAULT_CONTRACT, Reset(forced=False)))
+        ops.task("again", script("--min-peers", "2", "--rounds", "1", working_dir=tmp_path))
+        ops.assign("again", 2)
+        again = ops.mine(2, lambda peer: peer.state in ("complete", "failed"))
+        assert [pair.state for pair in again.reports] == ["complete", "complete"], again

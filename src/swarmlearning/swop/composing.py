@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+from swarmlearning.address import split
 from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.swop.assigned import task_environment
 from swarmlearning.swop.managing import Attempt, Limits, ManagerError, Pair
@@ -20,6 +21,13 @@ class Contact(NamedTuple):
     sn_api_service: str = ""
     network_id: str = ""
     license_servers: LicenseServers = NO_SERVERS
+
+    def by(self, address: str) -> "Contact":
+        """The same by the SN at this address, `host:port`, in place of the one that was named, unless it is that."""
+        if address == self.sn_api_service:
+            return self
+        host, port = split(address)
+        return self._replace(sn_ip=host, sn_api_port=port or self.sn_api_port, sn_api_service="")
 
 
 def pair(

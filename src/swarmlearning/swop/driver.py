@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -70,7 +70,7 @@ class Driver:
     def __init__(
         self,
         profile: Profile,
-        contact: Contact,
+        contact: Callable[[], Contact],
         follower: Follower,
         sender: Sender,
         manager: ResourceManager,
@@ -78,7 +78,9 @@ class Driver:
         judging: Judging,
         found: Collection[str],
     ) -> None:
-        """`found`: the keys of the attempts that have left something at this site. Raises `NodeError`."""
+        """`contact`: where SLs find an SN that answers now; `found`: the keys of the attempts that have left something
+        at this site. Raises `NodeError`.
+        """
         self._profile = profile
         self._contact = contact
         self._follower = follower
@@ -271,7 +273,7 @@ class Driver:
         run, chain = await self._judging.start_of(world, attempt), tasks.chain(world, attempt.task)
         base = chain[-2].outcome if len(chain) > 1 else ""
         limits = self._judging.policy.limits
-        made = pair(self._profile, self._contact, limits, run, base, attempt, index, sl_uid)
+        made = pair(self._profile, self._contact(), limits, run, base, attempt, index, sl_uid)
         if run.private_content is not None and made.private_content is None:
             self._narrator.without_private_data(index, run.private_content)
         await self._manager.start(attempt, made)

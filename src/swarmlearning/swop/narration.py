@@ -74,9 +74,10 @@ class Narrator:
     def done(self, work: Work, result: object) -> None:
         """A work has ended, as it should."""
         match work:
-            case Watch(_, index, _) if isinstance(result, PairState):
-                for part, code in (("SL", result.sl_code), ("user process", result.ml_code)):
-                    if code is not None:
+            case Watch(_, index, known) if isinstance(result, PairState):
+                sl, ml = (known.sl_code, result.sl_code), (known.ml_code, result.ml_code)
+                for part, (before, code) in (("SL", sl), ("user process", ml)):
+                    if code is not None and before is None:
                         logger.info("SWOPRunTask: the %s of idx : %d has ended with exit code %d", part, index, code)
 
     def failed(self, work: Work, error: ManagerError) -> None:

@@ -42,9 +42,9 @@ WIDTH = 72
 class SwopSettings:
     """An operator's settings of one SWOP.
 
-    `sn_address`: the SN that it contacts, `contact`: where the SLs that it starts find it. `profile_file` and
-    `policy_file` (None: the default policy) lie in the user directory `usr_dir`. `witness`: where the
-    profile wants one.
+    `sn_address`: the SN that it contacts, `contact`: where the SLs that it starts find it while it answers.
+    `profile_file` and `policy_file` (None: the default policy) lie in the user directory `usr_dir`. `witness`: where
+    the profile wants one.
     """
 
     name: str
@@ -99,17 +99,20 @@ async def _work(
     shelf = SwopShelf(log, place.uid, manager, judging.read_policy)
     member = Membership("SWOP", settings.name, settings.sn_address, own, place, shelf, vitals=settings.vitals)
     member.answer_checkups([split(settings.sn_address)[0]])
+
+    def contact() -> Contact:
+        """By the SN in use: SLs that are started while the named one is down have to find another."""
+        return settings.contact.by(member.follower.client.address)
+
     driver = Driver(
-        *(settings.profile, settings.contact, member.follower, member.sender, manager),
+        *(settings.profile, contact, member.follower, member.sender, manager),
         *(Journal(settings.data_dir), judging, found),
     )
     logger.info("Attempting to contact API-Server at : %s", settings.sn_address)
     try:
         health = {"ready": True, "taskrunner": settings.profile.taskrunner, "remarks": remarks}
         async with (
-            witnessing(
-                settings.witness, settings.contact, settings.data_dir / "witness", lambda: member.follower.client
-            ),
+            witnessing(settings.witness, contact, settings.data_dir / "witness", lambda: member.follower.client),
             member.joined(
                 lambda: (0, 0, None), lambda: health, leaves=lambda: not driver.busy, same_user=bool(same_user)
             ),

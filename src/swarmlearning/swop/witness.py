@@ -81,17 +81,18 @@ def command(settings: WitnessSettings, contact: Contact, data_dir: Path) -> list
 
 @asynccontextmanager
 async def witnessing(
-    settings: WitnessSettings | None, contact: Contact, data_dir: Path, client: Callable[[], SnClient]
+    settings: WitnessSettings | None, contact: Callable[[], Contact], data_dir: Path, client: Callable[[], SnClient]
 ) -> AsyncIterator[None]:
     """Inside the block a witness runs whenever it has to, in this data directory; without settings there is none.
 
-    `client`: the SN in use.
+    `contact`, `client`: the SN in use.
     """
     async with asyncio.TaskGroup() as tasks:
         running = None
         if settings is not None:
-            words = command(settings, contact, data_dir)
-            running = tasks.create_task(_Witness(words, data_dir, client).run())
+            running = tasks.create_task(
+                _Witness(lambda: command(settings, contact(), data_dir), data_dir, client).run()
+            )
         try:
             yield
         finally:
@@ -100,7 +101,7 @@ async def witnessing(
 
 
 class _Witness:
-    def __init__(self, words: list[str], data_dir: Path, client: Callable[[], SnClient]) -> None:
+    def __init__(self, words: Callable[[], list[str]], data_dir: Path, client: Callable[[], SnClient]) -> None:
         self._words = words
         self._data_dir = data_dir
         self._client = client
@@ -135,7 +136,7 @@ class _Witness:
         async for _ in Backoff(first=1.0, longest=LONGEST_PAUSE):
             logger.info("A witness runs beside this SWOP: the third vote for two SNs, in %s", self._data_dir)
             try:
-                status = await run_kept("The witness", self._words, environment, STOP_SECONDS)
+                status = await run_kept("The witness", self._words(), environment, STOP_SECONDS)
                 logger.warning("The witness %s: it is started again", describe(status))
             except OSError as error:
                 logger.warning("The witness cannot be started: %s", error.strerror)

@@ -31,12 +31,10 @@ def options(part: Part) -> dict[str, str]:
 
 def test_an_sl_is_led_to_the_network_and_serves_both_clients() -> None:
     locked = NodeDefinition(3, privacy_policy="/site/privacy/policy.yaml")
-    part = sl(locked, Contact("10.0.0.5", "10.0.0.1", 30404, network_id="f" * 64), 4711)
+    part = sl(locked, Contact("10.0.0.5", network_id="f" * 64), 4711)
     assert "--bridge" in part.command
     assert options(part) == {
         "--host-ip": "10.0.0.5",
-        "--sn-ip": "10.0.0.1",
-        "--sn-api-port": "30404",
         "--sl-fs-port": "30308",  # of the fourth node
         "--data-dir": "/site/attempts/key/3/data",
         "--channel-dir": "/site/attempts/key/3/shared",
@@ -57,11 +55,10 @@ def test_an_sls_node_of_the_profile_precedes() -> None:
         IdentityFile("CAPATH", "BIND", "/pki", "/z", "ca"),
     )
     node = NodeDefinition(0, files, "sl-a", "192.0.2.7", 31000, "sl.example:443")
-    part = sl(node, Contact("10.0.0.5", sn_api_service="sn.example:443"))
+    part = sl(node, Contact("10.0.0.5"))
     found = options(part)
     assert (found["--host-ip"], found["--sl-fs-port"], found["--node-name"]) == ("192.0.2.7", "31000", "sl-a")
-    assert (found["--sl-fs-service"], found["--sn-api-service"]) == ("sl.example:443", "sn.example:443")
-    assert "--sn-ip" not in found
+    assert found["--sl-fs-service"] == "sl.example:443"
     assert part.environment["SWARM_ID_CERT"] == "/pki/cert.pem"
     assert part.environment["SWARM_ID_KEY"] == "/site/volumes/pki/keys/key.pem"
     assert part.environment["SWARM_ID_CAPATH"] == "/pki/ca"

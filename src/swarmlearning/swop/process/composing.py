@@ -75,10 +75,6 @@ def sl_part(
     options |= {"network-id": contact.network_id} if contact.network_id else {}
     options |= {"ml-group": str(group)} if group is not None else {}
     options |= {"privacy-policy": node.privacy_policy} if node.privacy_policy else {}
-    if contact.sn_api_service:
-        options["sn-api-service"] = contact.sn_api_service
-    else:
-        options |= {"sn-ip": contact.sn_ip, "sn-api-port": str(contact.sn_api_port)}
     return Part(
         command=node_command("sl", options, "--bridge"),
         environment={
