@@ -17,6 +17,7 @@ from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.running import stop
 from swarmlearning.ui.hosts.ssh import connected, look
 from swarmlearning.ui.jobs.views import JobView
+from swarmlearning.ui.projects.deployed import DeployedHost
 from swarmlearning.ui.projects.settings import HostPlace, ProjectNode
 
 pytestmark = needs("sshd")
@@ -130,6 +131,51 @@ async def test_a_plan_is_carried_out_and_repeated_and_only_what_has_changed_is_t
     assert desk.placed("certs/sl-1-cert.pem").exists()
 
 
+async def test_nodes_of_a_host_that_leaves_are_stopped_before_they_start_elsewhere(desk: Desk) -> None:
+    await desk.done("carry-out", organisation="north", word=WORD)
+    new = HostPlace("annex", desk.host.address.host, str(desk.prefix))
+    nodes = tuple(msgspec.structs.replace(each, host="annex") for each in (SN, SL))
+    desk.app.site.projects.alter("mnist", lambda known: msgspec.structs.replace(known, hosts=(new,), nodes=nodes))
+    view = await desk.view()
+    assert [(each["place"]["name"], each["left"]) for each in view["hosts"]] == [("annex", False), ("hub", True)]
+    assert [each["what"] for each in view["hosts"][1]["changes"]][:2] == ["gone-node", "gone-node"]
+    assert [(each["name"], each["host"], each["gone"]) for each in view["nodes"]] == [
+        ("SN-1", "annex", False),
+        ("SL-1", "annex", False),
+        ("SN-1", "hub", True),
+        ("SL-1", "hub", True),
+    ]
+    assert "To be stopped by this deployment: SN-1, SL-1" in (await desk.person.page(AT)).text
+    await desk.done("carry-out")
+    for node, kind in (("sn-1", "sn"), ("sl-1", "sl")):
+        words = [line for line in desk.wrote(node).splitlines() if f" as {kind} " in line or "stopped" in line]
+        assert ["stopped" in line for line in words] == [False, True, False], desk.wrote(node)
+    assert list(desk.app.site.projects.deployed("mnist")) == ["annex"]
+    assert await desk.states() == {"SN-1": "running", "SL-1": "running"}
+
+
+async def test_a_host_that_is_gone_for_good_keeps_nothing_from_going_on_and_can_be_forgotten(desk: Desk) -> None:
+    lost = DeployedHost(1, "ada", "10.9.9.9", "/opt/swarm", {}, {"SL-7": "swarm sl"})
+    desk.app.site.projects.set_deployed("mnist", "cellar", lost)
+    page = (await desk.person.page(AT)).text
+    assert "so these go on running: SL-7" in page
+    assert "Forget host cellar" in page
+    await desk.done("carry-out", organisation="north", word=WORD)
+    assert set(desk.app.site.projects.deployed("mnist")) == {"hub", "cellar"}
+    assert "is no host that has left" in await desk.fails("forget", host="hub")
+    assert (await desk.post("forget", host="cellar")).status_code == 200
+    assert set(desk.app.site.projects.deployed("mnist")) == {"hub"}
+
+
+async def test_without_an_organisation_the_page_says_where_to_begin(desk: Desk) -> None:
+    joining = (msgspec.structs.replace(each, founds=False, join="10.0.0.1:30304") for each in (SN, SL))
+    desk.plans(*joining)
+    page = (await desk.person.page(AT)).text
+    assert "belongs to no organisation yet" in page
+    assert "authority of –" not in page
+    assert "No certificate of your organisation" in await desk.fails("carry-out")
+
+
 async def test_chosen_nodes_are_stopped_and_started(desk: Desk) -> None:
     await desk.done("carry-out", organisation="north", word=WORD)
     await desk.done("stop", node=["hub SL-1", "hub SN-1"])
@@ -184,6 +230,6 @@ async def test_a_real_network_is_founded_and_joined_by_what_the_page_deploys(des
 async def test_viewers_see_and_do_not_act(desk: Desk) -> None:
     viewer = await desk.app.someone("viewer")
     assert "carry-out" not in (await viewer.page(AT)).text
-    for act in ("carry-out", "start", "stop"):
+    for act in ("carry-out", "start", "stop", "forget"):
         answer = await viewer.post(f"{AT}/{act}", headers={**JSON, "x-csrf-token": viewer.csrf})
         assert answer.status_code == 403

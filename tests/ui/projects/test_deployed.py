@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from swarmlearning.ui.projects import deployed
-from swarmlearning.ui.projects.deployed import Change, changes, done
+from swarmlearning.ui.projects.deployed import Change, changes, done, leaving
 from swarmlearning.ui.projects.placing import Source
 from swarmlearning.ui.projects.plan import Plan, plan
 from swarmlearning.ui.projects.settings import HostPlace, ProjectNode, ProjectSettings
@@ -51,6 +51,13 @@ def test_what_differs_is_named_on_its_host() -> None:
     assert ("same-node", "SN-1") in [(each.what, each.name) for each in found]
     gone = changes(planned(SN), before)
     assert ("south", "gone-node", "SL-1") in [(each.host, each.what, each.name) for each in gone]
+
+
+def test_nodes_leave_the_host_where_they_are_planned_no_more_also_for_another_host() -> None:
+    before = deployed_as(planned(SN, SL))
+    moved = ProjectNode("SL-1", "sl", "north", script=("python3", "x.py"))
+    assert leaving(planned(SN, moved), before) == leaving(planned(SN), before) == {"south": ["SL-1"]}
+    assert leaving(planned(SN, SL), before) == {}
 
 
 def test_what_was_deployed_is_kept_and_a_damaged_file_says_nothing(tmp_path: Path) -> None:

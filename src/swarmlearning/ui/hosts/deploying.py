@@ -25,7 +25,7 @@ from swarmlearning.ui.hosts.filing import SMALL, Placed, digest_of, digests, fil
 from swarmlearning.ui.hosts.gates import Gates
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.machine import Machine, MachineError, checked
-from swarmlearning.ui.hosts.nodes import How, Runs, Wanted, how_for, run_script
+from swarmlearning.ui.hosts.nodes import How, Runs, Wanted, how_for, proper_name, run_script
 from swarmlearning.ui.hosts.probe import probe
 from swarmlearning.ui.hosts.progress import AT_ONCE, HostsJob, Tell, Work
 from swarmlearning.ui.hosts.running import SCRIPT, place, start, stop
@@ -37,6 +37,10 @@ Open: TypeAlias = Callable[[str], AbstractAsyncContextManager[Machine]]
 """Opens the machine of a host of this name."""
 Content: TypeAlias = Callable[[str], bytes]
 """The content of a project's file. Raises `UserError`."""
+NOT_STOPPED: Final = (
+    "{name} runs on another host, where it was not stopped: see what keeps from that; if that host is gone for good, "
+    "forget it on the project's page Deploy"
+)
 _CAPATH: Final = "--capath"
 _FOLDER: Final = 'set -eu; umask 077; mkdir -p "$1"'
 
@@ -46,7 +50,8 @@ class Deployment:
     """A plan without conflicts, and what it is carried out with; `layouts` by host, `authority` signs (`sign`).
 
     `path`: where a project's file lies here, for those too large for `content`. `gone`: nodes by host that were
-    deployed and are in the plan no more: they are stopped. `finished` gets each host on which all is done.
+    deployed there and are planned there no more: they are stopped, before they start on another host. `finished` gets
+    each host on which all is done, also one that has left the project.
     """
 
     plan: Plan
@@ -63,15 +68,42 @@ class Deployment:
         """The work on all hosts. Raises `UserError` for a plan that has conflicts."""
         require_sound(self.plan)
         gates = Gates[dict[str, str]](node.name for node in self.plan.nodes)
+        stops = Gates[None]((name for names in self.gone.values() for name in names), NOT_STOPPED)
         order = dict.fromkeys((*(node.host for node in self.plan.nodes), *(each.host for each in self.plan.files)))
-        works: dict[str, Work] = {host: self._work(host, gates) for host in order}
-        return HostsJob(works, at_once=max(AT_ONCE, len({n.host for n in self.plan.nodes if n.kind == "sn"}) + 1))
+        works: dict[str, Work] = {host: self._work(host, gates, stops) for host in order}
+        works |= {host: self._leave(host, stops) for host in self.gone if host not in order}
+        # All that others wait for is under way at once, so that nobody waits for what has no turn.
+        first = {*(node.host for node in self.plan.nodes if node.kind == "sn"), *self.gone}
+        return HostsJob(works, at_once=max(AT_ONCE, len(first) + 1))
 
-    def _work(self, host: str, gates: Gates[dict[str, str]]) -> Work:
-        nodes = [node for node in self.plan.nodes if node.host == host]
+    def _leave(self, host: str, stops: Gates[None]) -> Work:
+        """The nodes of a host that has left the project are stopped; nothing else is done there."""
 
         async def work(tell: Tell) -> str:
-            with gates.responsible([node.name for node in nodes]):
+            with stops.responsible(self.gone[host]):
+                async with self.open(host) as machine:
+                    await self._stop(machine, host, stops, tell)
+                    if self.finished is not None:
+                        await self.finished(host, machine)
+            return ", ".join(self.gone[host])
+
+        return work
+
+    async def _stop(self, machine: Machine, host: str, stops: Gates[None], tell: Tell) -> None:
+        gone = self.gone.get(host, ())
+        for name in gone:
+            tell("stop", "running", name)
+            await stop(machine, self.layouts[host], name)
+            stops.open(name, None)
+        if gone:
+            tell("stop", "done", ", ".join(gone))
+
+    def _work(self, host: str, gates: Gates[dict[str, str]], stops: Gates[None]) -> Work:
+        nodes = [node for node in self.plan.nodes if node.host == host]
+        moved = {name for names in self.gone.values() for name in names}
+
+        async def work(tell: Tell) -> str:
+            with gates.responsible([node.name for node in nodes]), stops.responsible(self.gone.get(host, ())):
                 async with self.open(host) as machine:
                     layout = self.layouts[host]
                     how = how_for(await _installed(machine, layout, tell))
@@ -79,10 +111,10 @@ class Deployment:
                     copied = await file(machine, files, tell)
                     await self._keys(machine, layout, [each for each in self.plan.keys if each.host == host], tell)
                     await self._trust(machine, nodes)
-                    for name in self.gone.get(host, ()):
-                        tell("stop", "running", name)
-                        await stop(machine, layout, name)
+                    await self._stop(machine, host, stops, tell)
                     for node in nodes:
+                        if (name := proper_name(node.name)) in moved:
+                            await stops.passed(name)
                         for before in node.after:
                             tell("start", "waiting", f"{node.name} waits for {before}")
                             await gates.passed(before)

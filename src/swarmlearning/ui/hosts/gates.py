@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from swarmlearning.ui.hosts.machine import MachineError
 
 T = TypeVar("T")
+NOT_RUNNING: Final = "{name}, which has to run before, does not; what it said stands at its host"
 
 
 class Gates(Generic[T]):
-    """One gate for each node: open once it runs, with what it has reported, or shut for good where it will not run."""
+    """One gate for each node: open once it runs, with what it has reported, or shut for good where it will not run.
+    `shut` says so of a `{name}`."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], shut: str = NOT_RUNNING) -> None:
+        self._shut = shut
         self._decided = {name: asyncio.Event() for name in names}
         self._reports: dict[str, T] = {}
 
@@ -26,7 +29,7 @@ class Gates(Generic[T]):
         """Waits until this node runs; returns its report. Raises `MachineError` where it will not."""
         await self._decided[name].wait()
         if name not in self._reports:
-            raise MachineError(f"{name}, which has to run before, does not; what it said stands at its host")
+            raise MachineError(self._shut.format(name=name))
         return self._reports[name]
 
     @contextmanager

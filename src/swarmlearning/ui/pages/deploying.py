@@ -27,13 +27,14 @@ from swarmlearning.ui.hosts.progress import HostsJob
 from swarmlearning.ui.hosts.seeing import see
 from swarmlearning.ui.hosts.works import Target, started, stopped
 from swarmlearning.ui.pages.acting import Done, action
-from swarmlearning.ui.pages.deployment import OFFICE, DeployView, authority_of, hosts_of, matched, nodes_of
+from swarmlearning.ui.pages.deployment import CLOSED, OFFICE, DeployView, authority_of, hosts_of, matched, nodes_of
+from swarmlearning.ui.pages.flash import Flash
 from swarmlearning.ui.pages.jobs import begun
 from swarmlearning.ui.pages.logins import Given
 from swarmlearning.ui.pages.page import page
 from swarmlearning.ui.pages.projects import PATH
 from swarmlearning.ui.projects import kinds
-from swarmlearning.ui.projects.deployed import DeployedHost, done
+from swarmlearning.ui.projects.deployed import DeployedHost, done, leaving
 from swarmlearning.ui.projects.folder import Projects
 from swarmlearning.ui.projects.kinds import ProjectError
 from swarmlearning.ui.projects.plan import Plan, plan
@@ -64,6 +65,15 @@ def add_deployment(app: FastAPI) -> None:
         visit: Here, name: str, given: Given, organisation: Word = "", word: Annotated[str, Form(max_length=4096)] = ""
     ) -> Done:
         return await _carry_out(visit, name, given, organisation.strip(), Secret(word))
+
+    @action(app, f"{AT}/forget", AT)
+    async def forget(visit: Here, name: str, host: Word) -> Done:
+        found = next((each for each in (await deploy_view(visit, name)).hosts if each.place.name == host), None)
+        if found is None or not found.left:
+            raise ProjectError(visit.text("deploy.not-left", host=host[:100]))
+        await asyncio.to_thread(visit.site.projects.set_deployed, name, host, None)
+        text = visit.text("deploy.forgotten", host=found.place.name)
+        return Done(Flash("done", text), AT.format(name=name))
 
     @action(app, f"{AT}/start", AT)
     async def start(visit: Here, name: str, given: Given, node: Ticked) -> Done:
@@ -105,8 +115,11 @@ async def _carry_out(visit: Visit, name: str, given: GivenLogin, organisation: s
     projects = visit.site.projects
     made, settings, deployed = await asyncio.to_thread(_read, projects, name, _through(visit))
     require_sound(made)
-    used = {node.host for node in made.nodes}
-    reached = await _reached(visit, [each for each in settings.hosts if each.name in used], given)
+    used, gone = {node.host for node in made.nodes}, leaving(made, deployed)
+    places = [each for each in settings.hosts if each.name in used]
+    left = hosts_of(settings, made, deployed, await visit.site.hosts.all())
+    places += [each.place for each in left if each.left and each.fault not in CLOSED]
+    reached = await _reached(visit, places, given)
     targets = {host: each.target for host, each in reached.items()}
     organisation = await _organisation(visit) or organisation
     founds = _founds(visit, settings)
@@ -114,11 +127,10 @@ async def _carry_out(visit: Visit, name: str, given: GivenLogin, organisation: s
 
     async def finished(host: str, machine: Machine) -> None:
         layout = targets[host].layout
-        record = done(made, host, layout.prefix, visit.user.name, clock_ms())
+        record = done(made, host, layout.prefix, visit.user.name, clock_ms()) if host in used else None
         await asyncio.to_thread(projects.set_deployed, name, host, record)
         await targets[host].seen(await see(machine, layout))
 
-    planned = {node.name for node in made.nodes}
     deployment = Deployment(
         plan=made,
         layouts={host: target.layout for host, target in targets.items()},
@@ -127,9 +139,7 @@ async def _carry_out(visit: Visit, name: str, given: GivenLogin, organisation: s
         sign=sign,
         authority=authority,
         path=partial(projects.path, name),
-        gone={
-            host: [proper_name(each) for each in known.nodes if each not in planned] for host, known in deployed.items()
-        },
+        gone={host: list(map(proper_name, names)) for host, names in gone.items() if host in reached},
         finished=finished,
     )
     return _begin(visit, "jobs.deploy", name, deployment.job(), reached)
@@ -149,7 +159,7 @@ async def _reached(visit: Visit, places: Sequence[HostPlace], given: GivenLogin)
     found: dict[str, Reached] = {}
     for place in places:
         host, fault = matched(place, listed)
-        if host is None or fault in ("unlisted", "folder", "key"):
+        if host is None or fault in CLOSED:
             values = {"host": place.name, "address": place.address, "folder": place.root}
             raise ProjectError(visit.text(f"deploy.fault-{fault}", **values))
         found[place.name] = Reached(host.address, await visit.site.access.target(host, given))
@@ -207,7 +217,8 @@ def _known_authority(visit: Visit, name: str, organisation: str, *, here: bool) 
     projects = visit.site.projects
     found = [each.path for each in projects.files(name) if kinds.kind_of(each.path) == "authority"]
     if not found:
-        raise ProjectError(visit.text("deploy.no-authority", organisation=organisation or "–"))
+        key = "deploy.no-authority" if organisation else "deploy.no-authority-unknown"
+        raise ProjectError(visit.text(key, organisation=organisation))
     return load_certificate(projects.read(name, found[0]))
 
 

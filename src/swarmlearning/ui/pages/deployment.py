@@ -10,7 +10,7 @@ from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.world import World
 from swarmlearning.ui.access import address_of
-from swarmlearning.ui.projects.deployed import Change, DeployedHost, changes
+from swarmlearning.ui.projects.deployed import Change, DeployedHost, changes, leaving
 from swarmlearning.ui.projects.plan import Conflict, Plan
 from swarmlearning.ui.projects.settings import HostPlace, ProjectSettings
 from swarmlearning.ui.store.hosts import Host
@@ -21,12 +21,15 @@ OFFICE: Final = "office"
 
 Fault: TypeAlias = Literal["", "unlisted", "folder", "key", "not-installed"]
 """Why nothing can be done at a host; empty where that is not known."""
+CLOSED: Final[tuple[Fault, ...]] = ("unlisted", "folder", "key")
+"""Those where the UI does not even log in."""
 Authority: TypeAlias = Literal["here", "new", "elsewhere"]
 """Where the key of the organisation's authority is: in the UI's folder, nowhere yet, or at its office."""
 
 
 class HostDeploy(msgspec.Struct, frozen=True):
-    """A host of the project; `listed`: its address in the UI's list of hosts, empty where there is none."""
+    """A host of the project; `listed`: its address in the UI's list of hosts, empty where there is none. `left`: it was
+    deployed to, and has no node any more: what runs there is stopped."""
 
     place: HostPlace
     listed: str
@@ -34,6 +37,7 @@ class HostDeploy(msgspec.Struct, frozen=True):
     fault: Fault
     deployed: DeployedHost | None
     changes: list[Change]
+    left: bool = False
 
 
 class NodeDeploy(msgspec.Struct, frozen=True):
@@ -86,15 +90,15 @@ def hosts_of(
     known = changes(made, dict(deployed))
     used = {node.host for node in made.nodes}
     places = {each.name: each for each in settings.hosts}
-    for name, done in deployed.items():
-        places.setdefault(name, HostPlace(name, done.address, done.root))
+    left = {name: HostPlace(name, done.address, done.root) for name, done in deployed.items() if name not in used}
+    places |= left  # as they were then: the nodes are there
     found = []
     for name, place in places.items():
         if name in used or name in deployed:
             host, fault = matched(place, listed)
             differs = [each for each in known if each.host == name]
             address, keeps = (host.address, host.keeps_login) if host else ("", False)
-            found.append(HostDeploy(place, address, keeps, fault, deployed.get(name), differs))
+            found.append(HostDeploy(place, address, keeps, fault, deployed.get(name), differs, name in left))
     return found
 
 
@@ -102,29 +106,30 @@ def nodes_of(
     made: Plan, deployed: Mapping[str, DeployedHost], hosts: Sequence[HostDeploy], listed: Sequence[Host], world: World
 ) -> list[NodeDeploy]:
     """The project's nodes, those that it has no more at the end."""
-    planned = {node.name: (node.kind, node.host) for node in made.nodes}
-    gone = {
-        name: (name.partition("-")[0].lower(), host)
-        for host, done in deployed.items()
-        for name in done.nodes
-        if name not in planned
-    }
+    planned = [(node.name, node.kind, node.host, False) for node in made.nodes]
+    gone = [
+        (name, name.partition("-")[0].lower(), host, True)
+        for host, names in leaving(made, deployed).items()
+        for name in names
+    ]
+    there = {name for name, *_ in planned}
     addresses = {each.place.name: each.listed for each in hosts}
     seen = {each.address: each.seen for each in listed}
     ledger = _on_ledger(world)
     found = []
-    for name, (kind, host) in {**planned, **gone}.items():
+    for name, kind, host, is_gone in (*planned, *gone):
         address = addresses.get(host, "")
         sight = seen.get(address)
         process = {each.name: each.state for each in sight.nodes} if sight else {}
-        uid, state = ledger.get((kind, name.upper()), ("", ""))
+        moved = is_gone and name in there  # the ledger has it where it runs now
+        uid, state = ("", "") if moved else ledger.get((kind, name.upper()), ("", ""))
         found.append(
             NodeDeploy(
                 name=name,
                 kind=kind,
                 host=host,
                 listed=address,
-                gone=name in gone,
+                gone=is_gone,
                 uid=uid,
                 ledger=state,
                 process=process.get(name.lower(), ""),

@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -17,7 +17,7 @@ FILE: Final = "deployed.json"
 MOST_BYTES: Final = 16 * 2**20
 
 What: TypeAlias = Literal["new-node", "changed-node", "same-node", "gone-node", "new-file", "changed-file", "gone-file"]
-"""`changed-node`: it is started anew. What is gone from the plan stays on its host as it is."""
+"""`changed-node`: it is started anew; `gone-node`: it is stopped. A `gone-file` stays on its host, as all data does."""
 
 
 class DeployedHost(msgspec.Struct, frozen=True):
@@ -68,10 +68,20 @@ def done(plan: Plan, host: str, root: str, by: str, at_ms: int) -> DeployedHost:
     )
 
 
-def changes(plan: Plan, deployed: dict[str, DeployedHost]) -> list[Change]:
-    """What the plan changes, host by host; `same-node` goes on as it is."""
+def changes(plan: Plan, deployed: Mapping[str, DeployedHost]) -> list[Change]:
+    """What the plan changes, host by host; `same-node` goes on as it is, `gone-node` is stopped."""
     hosts = dict.fromkeys((*(node.host for node in plan.nodes), *deployed))
     return [change for host in hosts for change in _on(plan, host, deployed.get(host))]
+
+
+def leaving(plan: Plan, deployed: Mapping[str, DeployedHost]) -> dict[str, list[str]]:
+    """By host the nodes that were deployed there and are planned there no more: a host that leaves has all of its."""
+    planned = {(node.host, node.name) for node in plan.nodes}
+    return {
+        host: gone
+        for host, known in deployed.items()
+        if (gone := [name for name in known.nodes if (host, name) not in planned])
+    }
 
 
 def content_digest(planned: PlannedFile) -> str:

@@ -79,6 +79,7 @@ TABLE: Final[Mapping[tuple[str, str], Access]] = {
     **_acts("operator", *(f"/projects/{{name}}/nodes/{act}" for act in ("add", "remove", "host", "host/remove"))),
     **_pages("viewer", "/projects/{name}/deploy"),
     **_acts("operator", *(f"/projects/{{name}}/deploy/{act}" for act in ("carry-out", "start", "stop")), body=LOGIN),
+    **_acts("operator", "/projects/{name}/deploy/forget", body=LOGIN),
     # the organisations
     **_pages("viewer", "/organisations"),
     ("GET", "/organisations/requests/{key}"): Access("admin"),
