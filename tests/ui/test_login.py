@@ -67,6 +67,17 @@ async def test_guessing_is_slowed_down_and_the_right_password_too(app: App) -> N
         assert "Try again in" in answer.text
 
 
+async def test_guessing_the_present_password_in_a_session_is_slowed_down_as_a_login_is(app: App) -> None:
+    person, new = await app.somebody().log_in("ada"), "another battery horse"
+    for _ in range(FREE):
+        await person.act("/account/password", old="wrong", new=new, again=new)
+        assert "The present password is another one." in (await person.page("/account")).text
+    for old in ("wrong", PASSWORD):
+        await person.act("/account/password", old=old, new=new, again=new)
+        assert "Too many wrong passwords. Try again in" in (await person.page("/account")).text
+    assert (await app.somebody().post("/login", data={"name": "ada", "password": PASSWORD})).status_code == 429
+
+
 async def test_who_logs_out_is_out_and_the_old_cookie_is_worth_nothing(app: App) -> None:
     person = await app.somebody().log_in("ada")
     cookie = person.cookies["__Host-swarm"]

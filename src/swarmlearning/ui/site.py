@@ -18,6 +18,7 @@ from swarmlearning.ui.security.firstlink import FirstLink
 from swarmlearning.ui.security.passwords import Passwords
 from swarmlearning.ui.security.roles import Role, may
 from swarmlearning.ui.security.throttle import Throttle
+from swarmlearning.ui.security.trying import Trying
 from swarmlearning.ui.settings import UiSettings
 from swarmlearning.ui.setup.stage import Stage
 from swarmlearning.ui.store.database import Database
@@ -40,7 +41,7 @@ class Site:
         self.sessions = Sessions(database, settings.idle_minutes * 60_000, settings.longest_hours * 3_600_000)
         self.kept = Settings(database)
         self.passwords = Passwords()
-        self.throttle = Throttle()
+        self.trying = Trying(self.passwords, Throttle())
         self.flashes = Flashes()
         self.projects = Projects(settings.folder / "projects")
         self.feed = Feed(settings.folder, self.kept, settings.address, settings.source, settings.network_id)

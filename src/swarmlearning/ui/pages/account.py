@@ -73,7 +73,7 @@ def add_account(app: FastAPI) -> None:
         again: Annotated[str, Form(max_length=MOST)],
     ) -> Done:
         site, name = visit.site, visit.user.name
-        if not await site.passwords.matches(old, await site.users.password_of(name)):
+        if not await site.trying.is_right(name, visit.address, old, await site.users.password_of(name)):
             raise UserFault("account.wrong-old", "the present password is another one")
         if new != again:
             raise UserFault("account.differ", "the new password was typed in two ways")

@@ -1,6 +1,5 @@
 """Logging in and out."""
 
-import time
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -8,10 +7,11 @@ import msgspec
 from fastapi import FastAPI, Form, Query
 from starlette.responses import RedirectResponse, Response
 
-from swarmlearning.transport.parties import network_of
+from swarmlearning.ui.pages.acting import reason
 from swarmlearning.ui.pages.page import as_json, shown
 from swarmlearning.ui.security.admission import cookie_name
 from swarmlearning.ui.security.passwords import MOST, BusyError
+from swarmlearning.ui.security.trying import WaitError
 from swarmlearning.ui.site import Here, Visit
 from swarmlearning.ui.store.users import LONGEST_NAME
 
@@ -45,20 +45,15 @@ def add_login(app: FastAPI) -> None:
         password: Annotated[str, Form(max_length=MOST)],
         to: Annotated[str, Form(max_length=LONGEST_PATH)] = "/",
     ) -> Response:
-        site, now = visit.site, time.monotonic()
-        address = network_of((visit.address,)) or visit.address  # a host can have as many as it likes of IPv6
-        if wait := site.throttle.wait(name, address, now):
-            return _again(visit, LoginView(local(to), visit.text("login.wait", seconds=max(1, round(wait))), name), 429)
-        site.throttle.begun(name, address, now)
+        site = visit.site
+        stored = await site.users.password_of(name)
         try:
-            stored = await site.users.password_of(name)
-            right = await site.passwords.matches(password, stored)
-        except BusyError:
-            site.throttle.unanswered(name, address)
-            return _again(visit, LoginView(local(to), visit.text("login.busy"), name), 503)
+            right = await site.trying.is_right(name, visit.address, password, stored)
+        except (WaitError, BusyError) as error:
+            status = 429 if isinstance(error, WaitError) else 503
+            return _again(visit, LoginView(local(to), reason(visit, error), name), status)
         if not right:
             return _again(visit, LoginView(local(to), visit.text("login.wrong"), name), 401)
-        site.throttle.succeeded(name, address)
         if stored is not None and site.passwords.outdated(stored):
             await site.users.rehash(name, await site.passwords.hashed(password))
         await site.sessions.close(visit.admitted.session)  # one that somebody else may have begun in this browser

@@ -25,6 +25,8 @@ HASHER: Final = PasswordHasher(time_cost=3, memory_cost=19 * 1024, parallelism=1
 class BusyError(UserError):
     """Too many passwords are being checked."""
 
+    key: Final = "login.busy"
+
 
 class PasswordFault(UserError):
     """A password that cannot be used; `key` is the text that says why."""
