@@ -15,9 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
@@ -26,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from swarmlearning.files import replace_file
 from swarmlearning.identity.ca import Key, KeyPair
 from swarmlearning.identity.certificates import CertificateError, load_certificate, thumbprint, to_pem
+from swarmlearning.identity.encryption import encrypted_pem
 from swarmlearning.identity.identity import Identity
 
 
@@ -183,8 +182,8 @@ def _loaded_key(path: Path) -> PrivateKeyTypes:
 
 
 def _write_key(path: Path, key: Key, passphrase: bytes | None = None) -> None:
-    encryption: KeySerializationEncryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption), mode=0o600)
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    _write(path, encrypted_pem(key, passphrase) if passphrase else key.private_bytes(*plain), mode=0o600)
 
 
 def _write_certificate(path: Path, certificate: x509.Certificate) -> None:
