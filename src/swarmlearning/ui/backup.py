@@ -40,9 +40,9 @@ _SQLITE: Final = b"SQLite format 3\x00"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database; its state is in the copy."""
 _LEFT_OUT: Final = (".lock", ".sock", ".pid")
-_NOT_SAVED: Final = (BUNDLE, FOLDER, "diagnostics", "identity")
+_NOT_SAVED: Final = (BUNDLE, FOLDER, "diagnostics")
 """Folders of the UI that are large, and are no work of anybody: what hosts get, models from them, and archives of
-logs; and the UI's own key and certificate, which are issued anew after a restore (page Set-up)."""
+logs. The UI's own key and certificate lie beside its folder, and are issued anew after a restore (page Set-up)."""
 _OFFICE: Final = re.compile(r"office/ca/[^/]+-key\.pem")
 """The key of an organisation's authority, which is encrypted by a passphrase that is kept nowhere."""
 

@@ -5,6 +5,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.processes import Processes
 from support.setups import PASSPHRASE, choose, does, fails, free_ports, node_states, nodes_below, plan
 from support.ui import Person, Ui, start_ui
@@ -13,6 +15,9 @@ from swarmlearning.identity.office import Office
 from swarmlearning.identity.requests import read_request
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ui.backup import backup, restore
+from swarmlearning.ui.hosts.logins import Secret
+from swarmlearning.ui.setup.identity import establish
+from swarmlearning.ui.setup.state import SetupError
 
 THIS = "this machine"
 
@@ -80,7 +85,8 @@ def test_from_nothing_to_a_swarm_that_has_trained(tmp_path: Path) -> None:
                 "/setup/summary.json", lambda it: [each["state"] for each in it["nodes"]] == ["stopped"] * 3, "jobs"
             )
         assert set(node_states(layout).values()) == {"stopped"}
-        for key in (*folder.rglob("*-key.pem"), *Path(layout.prefix).rglob("*-key.pem")):
+        assert usable_keys(folder) == []
+        for key in (*tmp_path.rglob("*-key.pem"), *Path(layout.prefix).rglob("*-key.pem")):
             assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
@@ -153,9 +159,10 @@ def test_the_way_back_from_a_backup_is_a_new_certificate(tmp_path: Path) -> None
         ui = bare(processes, folder)
         with ui.admin() as person:
             plan(person, free_ports(), sites=0)
+        assert usable_keys(folder) == []
+        assert len(usable_keys(tmp_path / "ui-identity")) == 1
         archive = tmp_path / "ui.tar.gz"
         done = backup(folder, archive, "1")
-        assert "identity/" in done.left_out
         assert "office/ca/north-key.pem" in [each.path for each in done.content.files]
         restore(archive, other)
         ui = bare(processes, other)
@@ -164,3 +171,16 @@ def test_the_way_back_from_a_backup_is_a_new_certificate(tmp_path: Path) -> None
             assert person.data("/setup.json")["step"] == "organisation"
             does(person, "/setup/certify", passphrase=PASSPHRASE)
             assert person.data("/setup.json")["step"] == "review"
+
+
+def usable_keys(folder: Path) -> list[Path]:
+    """Files of a copy of this folder that have a private key that nothing encrypts."""
+    found = (each for each in folder.rglob("*") if each.is_file())
+    return [each for each in found if b"BEGIN PRIVATE KEY" in each.read_bytes()]
+
+
+def test_a_folder_beside_which_the_ui_may_not_write_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ui-identity").write_text("something else")
+    with pytest.raises(SetupError, match=r"ui-identity, where the UI's key is kept, cannot be made"):
+        establish(tmp_path / "ui", "north", Secret(PASSPHRASE), [], [])
+    assert not (tmp_path / "ui").exists()

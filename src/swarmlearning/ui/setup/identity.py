@@ -1,7 +1,8 @@
-"""The UI's own certificate, and the office of its organisation, in the UI's folder.
+"""The UI's own certificate, and the office of its organisation.
 
-office/     the organisation's authority, its key encrypted by a passphrase that is kept nowhere
-identity/   the key (mode 0600) and certificate of the UI itself; in no backup, since it can be issued anew
+NAME/office/      the organisation's authority, its key encrypted by a passphrase that is kept nowhere
+NAME-identity/    the key (mode 0600) and certificate of the UI itself: beside its folder NAME, as the keys of nodes,
+                  so that a copy of the folder has no secret that can be used; in no backup, since it can be issued anew
 """
 
 import logging
@@ -30,7 +31,27 @@ from swarmlearning.ui.store.settings import read
 
 logger = logging.getLogger("swarm.ui")
 OFFICE: Final = "office"
-IDENTITY: Final = "identity"
+
+
+def own(folder: Path) -> Workspace:
+    """Where the UI's own key and certificate are, beside its folder."""
+    return Workspace(folder.with_name(f"{folder.name}-identity"))
+
+
+def make_own(folder: Path) -> Workspace:
+    """The same, made for the UI's user alone. Raises `SetupError` where that is not possible."""
+    made = own(folder)
+    try:
+        make_private(made.root.parent)
+        made.root.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise SetupError(
+            "setup.not-made",
+            f"{made.root}, where the UI's key is kept, cannot be made ({error.strerror}): make that folder for the "
+            "UI's user by hand, or choose a --data-dir beside which it may write",
+            path=str(made.root),
+        ) from error
+    return made
 
 
 class Opened(NamedTuple):
@@ -48,10 +69,10 @@ def authority(folder: Path, organisation: str) -> x509.Certificate | None:
 
 def files(folder: Path, node: str) -> IdentityFiles | None:
     """The UI's own certificate, by its name in it; None where it has none."""
-    own = Workspace(folder / IDENTITY)
-    if not (node and own.certificate(node).exists() and own.key(node).exists()):
+    kept = own(folder)
+    if not (node and kept.certificate(node).exists() and kept.key(node).exists()):
         return None
-    return IdentityFiles(None, own.capath, own.certificate(node), own.key(node))
+    return IdentityFiles(None, kept.capath, kept.certificate(node), kept.key(node))
 
 
 def certificate(folder: Path, node: str) -> x509.Certificate | None:
@@ -73,22 +94,21 @@ def opened(folder: Path, organisation: str, passphrase: Secret) -> Opened:
 def establish(folder: Path, organisation: str, passphrase: Secret, names: Sequence[str], ips: Sequence[str]) -> str:
     """Makes the authority, unless it is there, and issues the UI's certificate by it, whose key is made here; returns
     the UI's name in it. `names`, `ips`: of this machine, for browsers. Raises `UserError`."""
+    workspace, node = make_own(folder), f"UI-{organisation}"
     make_private(folder / OFFICE)
     office, certificate = opened(folder, organisation, passphrase)
-    own, node = Workspace(folder / IDENTITY), f"UI-{organisation}"
-    make_private(own.root)
     key = ec.generate_private_key(ec.SECP256R1())
     request = read_request(make_request(key, node, names, ips).encode())
     signed = office.sign(request, DAYS)
-    own.trust(certificate)
-    own.save_node(node, KeyPair(signed, key))
+    workspace.trust(certificate)
+    workspace.save_node(node, KeyPair(signed, key))
     return node
 
 
 def discard(folder: Path) -> None:
     """Removes the authority and the UI's certificate. Raises `SetupError` where that is not possible."""
     try:
-        for each in (folder / OFFICE, folder / IDENTITY):
+        for each in (folder / OFFICE, own(folder).root):
             if each.exists():
                 shutil.rmtree(each)
     except OSError as error:

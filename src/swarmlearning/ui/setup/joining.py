@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.errors import UserError
-from swarmlearning.files import make_private
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.invitations import host
 from swarmlearning.invitations.client import JoinClient, contact
@@ -14,7 +13,7 @@ from swarmlearning.invitations.serving import MOST_SECONDS
 from swarmlearning.invitations.standing import Standing, digest_of
 from swarmlearning.ledger.bodies import RequestCertificate
 from swarmlearning.ui.hosts.progress import Tell
-from swarmlearning.ui.setup.identity import IDENTITY
+from swarmlearning.ui.setup.identity import make_own
 from swarmlearning.ui.setup.state import SetupError
 
 ROLES: Final = ("UI-", "SWCI-", "OBSERVER-")
@@ -37,17 +36,21 @@ def require_for_ui(code: JoinCode) -> None:
 async def joined(folder: Path, code: JoinCode, tell: Tell) -> str:
     """Requests the UI's certificate, waits until the office has signed it, and puts it in place; returns the address of
     an SN's API. Repeating it goes on. Raises `UserError`."""
-    own = Workspace(folder / IDENTITY)
-    make_private(own.root)
+    own = make_own(folder)
     tell("contact", "running", ", ".join(code.addresses))
     async with contact(code) as client:
         standing = await _requested(client, code, own)
         tell("contact", "done", client.address)
         tell("office", "waiting" if standing.state == "waiting" else "done", code.organisation)
-        async with asyncio.timeout(OFFICE_SECONDS):
-            while standing.state == "waiting":
-                standing = await client.standing(MOST_SECONDS)
-                await asyncio.sleep(PAUSE_SECONDS)
+        try:
+            async with asyncio.timeout(OFFICE_SECONDS):
+                while standing.state == "waiting":
+                    standing = await client.standing(MOST_SECONDS)
+                    await asyncio.sleep(PAUSE_SECONDS)
+        except TimeoutError:
+            raise UserError(
+                f"{code.organisation}'s office has not signed within a day: ask there, and repeat this; it goes on"
+            ) from None
     if standing.state != "issued":
         raise UserError(f"this invitation is {standing.state}: ask whoever has sent it for another one")
     certificate = host.install(own, code, standing)
