@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,15 @@ from support.tools import needs
 from support.uirecords import recorder_of, recording
 from swarmlearning.sl.results import file_stem
 from swarmlearning.tensors.digest import digest_file
+from swarmlearning.ui.hosts import models
+from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.local import LocalMachine
 from swarmlearning.ui.hosts.machine import MachineError, Received
-from swarmlearning.ui.hosts.models import FOLDER, MOST_KEPT, _keep, _taken, kept
+from swarmlearning.ui.hosts.models import FOLDER, MOST_KEPT, _keep, _taken, fetched, kept
 from swarmlearning.ui.hosts.progress import silent
+from swarmlearning.ui.hosts.seeing import Sight
 from swarmlearning.ui.hosts.ssh import look
+from swarmlearning.ui.hosts.works import Target
 from swarmlearning.ui.jobs.views import JobView
 
 RUN = f"{CONTRACT}/1"
@@ -106,6 +111,21 @@ async def test_a_host_that_sends_slowly_cannot_write_into_what_another_has_sent(
     assert not await slow
     assert [each.name for each in folder.iterdir()] == [f"{digest}.safetensors"]
     assert (folder / f"{digest}.safetensors").read_bytes() == MODEL
+
+
+async def test_a_host_that_goes_on_sending_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it has sixteen of them, each of many gigabytes."""
+    monkeypatch.setattr(models, "FETCH_SECONDS", 0.2)
+    machine = Stalling(asyncio.Event(), asyncio.Event())
+    (tmp_path / "nodes/sl-1/results").mkdir(parents=True)
+    (tmp_path / "nodes/sl-1/results/m-1.safetensors").touch()
+
+    async def seen(_sight: Sight) -> None: ...
+
+    target = Target(Layout(str(tmp_path)), lambda: nullcontext(machine), seen)
+    with pytest.raises(MachineError, match="the model has not arrived within 0 s"):
+        await fetched(target, "m-1", "digest", tmp_path / "models")(silent)
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 @needs("sshd")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from support.virtual_time import run_in_virtual_time
 from swarmlearning.errors import UserError
-from swarmlearning.ui.hosts.progress import Board, Event, HostsJob, Tell, Work
+from swarmlearning.ui.hosts.progress import SILENT_SECONDS, Board, Event, HostsJob, Tell, Work
 
 
 async def ends(job: HostsJob) -> dict[str, Event]:
@@ -76,6 +77,46 @@ async def test_cancelling_ends_what_runs_and_what_waits_and_says_so() -> None:
             states[event.host] = event.state
     assert states == dict.fromkeys("abc", "cancelled")
     assert cleaned == ["yes", "yes"]
+
+
+def test_work_of_which_nothing_is_heard_is_ended_and_says_so() -> None:
+    cleaned: list[str] = []
+
+    async def silent(tell: Tell) -> str:
+        tell("copy", "running", "", 1, 2)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tell("back", "running")
+            cleaned.append("yes")
+        return ""
+
+    async def slow(tell: Tell) -> str:
+        for sent in range(100):
+            tell("copy", "running", "", sent, 100)
+            await asyncio.sleep(SILENT_SECONDS - 1)
+        return "all of it"
+
+    async def waiting(tell: Tell) -> str:
+        tell("start", "waiting", "SL-1 waits for SN-1")
+        await asyncio.sleep(100 * SILENT_SECONDS)
+        tell("start", "running")
+        return "it runs"
+
+    found = run_in_virtual_time(ends(HostsJob({"a": silent, "b": slow, "c": waiting})))
+    assert [event.state for event in found.values()] == ["failed", "done", "done"]
+    assert "nothing has been heard of this host for 30 minutes" in found["a"].detail
+    assert cleaned == ["yes"]
+
+
+def test_a_time_limit_of_the_work_itself_is_no_silence() -> None:
+    async def work(tell: Tell) -> str:
+        async with asyncio.timeout(1):
+            await asyncio.Event().wait()
+        return ""
+
+    with pytest.raises(TimeoutError):
+        run_in_virtual_time(ends(HostsJob({"a": work})))
 
 
 async def test_a_job_that_was_cancelled_before_it_began_does_nothing() -> None:

@@ -88,7 +88,7 @@ class Collector:
             works[f"{displayed(node.type)} {name_of(names, node.uid)}"] = partial(self._ask, number, node)
         for number, (address, target) in enumerate(self._hosts.items(), start=1):
             works[address] = partial(self._look, number, address, target)
-        return HostsJob(works, AT_ONCE)
+        return HostsJob(works, AT_ONCE, silent=None)
 
     async def _make(self, _tell: Tell) -> str:
         try:

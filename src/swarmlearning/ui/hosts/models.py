@@ -24,6 +24,8 @@ LONGEST_FETCH: Final = 24 * 3600.0
 """Seconds without a byte after which nobody writes a file any more."""
 MOST_FOUND: Final = 16
 FIND_SECONDS: Final = 120.0
+FETCH_SECONDS: Final = 12 * 3600.0
+"""For all files that a host calls by the name of the model; its own word on their sizes is not believed."""
 STEP: Final = "fetch"
 
 _FIND: Final = r"""
@@ -48,10 +50,14 @@ def fetched(target: Target, stem: str, digest: str, folder: Path) -> Work:
         tell(STEP, "running")
         async with target.open() as machine:
             paths = await _found(machine, target.layout.prefix, stem)
-            for path in paths:
-                if await _taken(machine, path, digest, folder, tell):
-                    tell(STEP, "done", path)
-                    return digest
+            try:
+                async with asyncio.timeout(FETCH_SECONDS):
+                    for path in paths:
+                        if await _taken(machine, path, digest, folder, tell):
+                            tell(STEP, "done", path)
+                            return digest
+            except TimeoutError:
+                raise MachineError(f"{machine.name}: the model has not arrived within {FETCH_SECONDS:.0f} s") from None
         raise MachineError(
             f"{machine.name}: no site keeps the final model of this run in {target.layout.prefix}"
             + (f": {len(paths)} of that name have other digests" if paths else "")

@@ -12,6 +12,10 @@ from swarmlearning.errors import UserError, first_cause
 AT_ONCE: Final = 8
 """Hosts at which work goes on at the same time."""
 
+SILENT_SECONDS: Final = 1800.0
+"""Work of which nothing is heard for so long is ended: the longest command that tells nothing meanwhile has half of it.
+Whoever waits for others, and tells so, is not meant: those others have their own time."""
+
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 
@@ -77,11 +81,15 @@ class Board:
 
 
 class HostsJob:
-    """Work on hosts, on so many of them at a time. It begins when its events are read."""
+    """Work on hosts, on so many of them at a time. It begins when its events are read. `silent`: seconds after which
+    work that tells nothing is ended; None: it has time limits of its own."""
 
-    def __init__(self, works: Mapping[str, Work], at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self, works: Mapping[str, Work], at_once: int = AT_ONCE, silent: float | None = SILENT_SECONDS
+    ) -> None:
         self._works = works
         self._at_once = at_once
+        self._silent = silent
         self._tasks: list[asyncio.Task[None]] = []
         self._cancelled = False
 
@@ -106,7 +114,9 @@ class HostsJob:
         for host in self._works:
             board.tell(host)("", "cancelled" if self._cancelled else "waiting")
         begun = {} if self._cancelled else self._works
-        self._tasks += [asyncio.create_task(_on_host(work, board.tell(host), free)) for host, work in begun.items()]
+        self._tasks += [
+            asyncio.create_task(_on_host(work, board.tell(host), free, self._silent)) for host, work in begun.items()
+        ]
         ending = asyncio.gather(*self._tasks, return_exceptions=True)
         ending.add_done_callback(lambda _: board.wake())
         try:
@@ -125,12 +135,12 @@ class HostsJob:
                 raise error
 
 
-async def _on_host(work: Work, tell: Tell, free: asyncio.Semaphore) -> None:
+async def _on_host(work: Work, tell: Tell, free: asyncio.Semaphore, silent: float | None) -> None:
     """The work on one host once a place is free, and its end told."""
     try:
         async with free:
             tell("", "running")
-            tell("", "done", await work(tell))
+            tell("", "done", await _heard(work, tell, silent))
     except UserError as error:
         tell("", "failed", str(error))
     except asyncio.CancelledError:
@@ -144,6 +154,33 @@ async def _on_host(work: Work, tell: Tell, free: asyncio.Semaphore) -> None:
     except Exception:
         tell("", "failed", _DEFECT)
         raise
+
+
+async def _heard(work: Work, tell: Tell, seconds: float | None) -> str:
+    """The work, which is ended once nothing has been heard of it for so long. Raises `UserError` then."""
+    if seconds is None:
+        return await work(tell)
+    now = asyncio.get_running_loop().time
+    limit = asyncio.timeout(seconds)
+
+    def told(step: str, state: State, detail: str = "", done: int = 0, total: int = 0) -> None:
+        if not (ended or limit.expired()):
+            limit.reschedule(None if state == "waiting" else now() + seconds)
+        tell(step, state, detail, done, total)
+
+    ended = False
+    try:
+        async with limit:
+            return await work(told)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise UserError(
+            f"nothing has been heard of this host for {seconds / 60:.0f} minutes, so the work on it was ended: look at "
+            "the host and the line to it, and begin again; what is done already is not done twice"
+        ) from None
+    finally:
+        ended = True
 
 
 _DEFECT: Final = "an error that nobody expected; the UI's log has its traceback"

@@ -23,19 +23,16 @@ from swarmlearning.ui.hosts.machine import (
     Ran,
     Received,
     Told,
-    part_of,
     shell_command,
     shell_input,
 )
 from swarmlearning.ui.hosts.output import Output, Stream, Tail, TooMuch
-from swarmlearning.views.names import displayed
+from swarmlearning.ui.hosts.sftp import Sftp, said
+from swarmlearning.ui.hosts.sshkeys import private_key
 
 LOOK_SECONDS: Final = 15.0
 LOGIN_SECONDS: Final = 30.0
-STALL_SECONDS: Final = 60.0
-"""A sending of which no piece arrives for so long is given up."""
 _KEEPALIVE: Final = {"keepalive_interval": 15, "keepalive_count_max": 4}
-_PIECE: Final = 2 * 2**20
 _KILL: Final = 'kill -TERM "-$1" 2>/dev/null; sleep 1; kill -KILL "-$1" 2>/dev/null; true'
 
 
@@ -52,7 +49,7 @@ async def look(address: Address, seconds: float = LOOK_SECONDS) -> HostKey:
     except TimeoutError:
         raise Unreachable(f"{address}: no SSH server has answered within {seconds:.0f} s; {HINT}") from None
     except (OSError, asyncssh.Error) as error:
-        raise Unreachable(f"{address}: no SSH connection: {_said(error)}; {HINT}") from None
+        raise Unreachable(f"{address}: no SSH connection: {said(error)}; {HINT}") from None
     if found is None:
         raise Unreachable(f"{address}: its SSH server shows no key")
     return read_host_key(found.export_public_key("openssh").decode())
@@ -84,7 +81,7 @@ async def connected(address: Address, login: Login, keys: HostKeys) -> AsyncIter
 
 async def _connect(address: Address, login: Login, pinned: HostKey) -> asyncssh.SSHClientConnection:
     _quiet()
-    key = await asyncio.to_thread(_private_key, login) if login.key else None  # bcrypt takes as long as the key says
+    key = await private_key(login) if login.key else None
     try:
         async with asyncio.timeout(LOGIN_SECONDS):
             return await asyncssh.connect(
@@ -117,7 +114,7 @@ async def _connect(address: Address, login: Login, pinned: HostKey) -> asyncssh.
     except TimeoutError:
         raise Unreachable(f"{address}: no login within {LOGIN_SECONDS:.0f} s; {HINT}") from None
     except (OSError, asyncssh.Error) as error:
-        raise Unreachable(f"{address}: no SSH connection: {_said(error)}; {HINT}") from None
+        raise Unreachable(f"{address}: no SSH connection: {said(error)}; {HINT}") from None
 
 
 class SshMachine:
@@ -126,7 +123,7 @@ class SshMachine:
     def __init__(self, name: str, connection: asyncssh.SSHClientConnection) -> None:
         self.name = name
         self._connection = connection
-        self._files: asyncssh.SFTPClient | None = None
+        self._files = Sftp(name, connection)
 
     async def run(
         self, script: str, *words: str, seconds: float = RUN_SECONDS, most: int = MOST_OUTPUT, secret: str = ""
@@ -143,7 +140,7 @@ class SshMachine:
         except TooMuch:
             raise MachineError(f"{self.name}: a command has written more than {most} bytes, and was ended") from None
         except (OSError, asyncssh.Error) as error:
-            raise MachineError(f"{self.name}: the connection was lost: {_said(error)}") from None
+            raise MachineError(f"{self.name}: the connection was lost: {said(error)}") from None
         finally:
             if not done and output.process is not None:
                 await asyncio.shield(self._kill(output.process))
@@ -174,107 +171,17 @@ class SshMachine:
 
     async def send(self, source: Path, target: str, mode: int, told: Told) -> None:
         """See `Machine`."""
-        part = part_of(target)
-        try:
-            files = await self._sftp()
-            async with asyncio.timeout(STALL_SECONDS):
-                begun = await files.getsize(part) or 0 if await files.isfile(part) else 0
-                file = await files.open(part, "r+b" if begun else "wb")
-            async with file:
-                await _write(file, source, begun, told)
-            await self._place(part, target, mode)
-        except TimeoutError:
-            raise MachineError(f"{self.name}: {target}: nothing has arrived for {STALL_SECONDS:.0f} s") from None
-        except (OSError, asyncssh.Error) as error:
-            raise MachineError(f"{self.name}: {target} cannot be written: {_said(error)}") from None
+        await self._files.send(source, target, mode, told)
 
     async def receive(self, source: str, target: Path, most: int, told: Received) -> None:
         """See `Machine`."""
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                files = await self._sftp()
-                size = await files.getsize(source) or 0
-                file = await files.open(source, "rb")
-            if size > most:
-                raise MachineError(f"{self.name}: {source} has {size} bytes; {most} are the most")
-            async with file:
-                await _read(file, target, size, told)
-        except TimeoutError:
-            raise MachineError(f"{self.name}: {source}: nothing has arrived for {STALL_SECONDS:.0f} s") from None
-        except asyncssh.Error as error:
-            raise MachineError(f"{self.name}: {source} cannot be read: {_said(error)}") from None
+        await self._files.receive(source, target, most, told)
 
     async def put(self, data: bytes, target: str, mode: int) -> None:
         """See `Machine`."""
-        part = part_of(target)
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                files = await self._sftp()
-                with suppress(asyncssh.SFTPNoSuchFile):
-                    await files.remove(part)
-                attributes = asyncssh.SFTPAttrs(permissions=mode)
-                async with files.open(part, "xb", attributes) as file:
-                    await file.write(data)
-            await self._place(part, target, mode)
-        except TimeoutError:
-            raise MachineError(f"{self.name}: {target}: nothing has arrived for {STALL_SECONDS:.0f} s") from None
-        except (OSError, asyncssh.Error) as error:
-            raise MachineError(f"{self.name}: {target} cannot be written: {_said(error)}") from None
-
-    async def _place(self, part: str, target: str, mode: int) -> None:
-        async with asyncio.timeout(STALL_SECONDS):
-            files = await self._sftp()
-            await files.chmod(part, mode)
-            await files.posix_rename(part, target)
-
-    async def _sftp(self) -> asyncssh.SFTPClient:
-        if self._files is None:
-            self._files = await self._connection.start_sftp_client()
-        return self._files
-
-
-async def _write(file: asyncssh.SFTPClientFile, source: Path, begun: int, told: Told) -> None:
-    """Sends the file from `begun` on, piece by piece."""
-    with await asyncio.to_thread(source.open, "rb") as read:
-        read.seek(begun)
-        told(begun)
-        while piece := await asyncio.to_thread(read.read, _PIECE):
-            async with asyncio.timeout(STALL_SECONDS):
-                await file.write(piece, begun)
-            begun += len(piece)
-            told(begun)
-
-
-async def _read(file: asyncssh.SFTPClientFile, target: Path, size: int, told: Received) -> None:
-    """Receives so many bytes, piece by piece."""
-    done = 0
-    with await asyncio.to_thread(target.open, "wb") as written:
-        while done < size:
-            async with asyncio.timeout(STALL_SECONDS):
-                piece = cast(bytes, await file.read(min(_PIECE, size - done), done))
-            if not piece:
-                return
-            await asyncio.to_thread(written.write, piece)
-            done += len(piece)
-            told(done, size)
-
-
-def _private_key(login: Login) -> asyncssh.SSHKey:
-    """The login's key. Raises `LoginError`, which does not show it."""
-    try:
-        return asyncssh.import_private_key(login.key.reveal(), login.passphrase.reveal() or None)
-    except asyncssh.KeyEncryptionError:
-        raise LoginError(f"the passphrase does not decrypt the private key of {login.user}") from None
-    except (asyncssh.KeyImportError, ValueError):
-        wants = "" if login.passphrase else ", or it is encrypted: then give its passphrase too"
-        raise LoginError(f"the private key of {login.user} is none in OpenSSH's or PEM form{wants}") from None
+        await self._files.put(data, target, mode)
 
 
 def _quiet() -> None:
     """The library tells of every connection and command otherwise."""
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-
-
-def _said(error: BaseException) -> str:
-    """A few words on an error; what a server has said in it is cut."""
-    return displayed(str(error) or type(error).__name__, 200)
