@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.bundles import make_bundle
+from support.bundles import make_bundle, standin_swarm
 from support.sshd import SshHost
 from support.tools import needs
 from swarmlearning.ui.hosts.bundle import Bundle, BundleError
@@ -18,7 +18,7 @@ from swarmlearning.ui.hosts.local import LocalMachine
 from swarmlearning.ui.hosts.machine import MachineError, part_of
 from swarmlearning.ui.hosts.nodes import NodeSpec
 from swarmlearning.ui.hosts.progress import Event, HostsJob, State, Tell, Work, silent
-from swarmlearning.ui.hosts.running import place, start, states
+from swarmlearning.ui.hosts.running import place, start, states, stop
 from swarmlearning.ui.hosts.shipping import ship
 from swarmlearning.ui.hosts.ssh import SshMachine, connected, look
 from swarmlearning.ui.hosts.upgrading import uninstall, upgrade
@@ -53,6 +53,10 @@ async def test_installed_upgraded_and_removed(host: SshHost, machine: SshMachine
     first, second = (Bundle.read(make_bundle(tmp_path / each, each, pip)) for each in ("0.1.0", "0.2.0"))
     broken = Bundle.read(make_bundle(tmp_path / "0.3.0", "0.3.0", pip, "broken"))
     told = Told()
+    half = {layout.marker: "{}", f"{layout.version(first.name)}/bin/swarm": "#!/bin/sh\nexit 1\n"}
+    for path, text in (half | {f"{layout.bundle(first.name)}/requirements.txt": "# no"}).items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # as one leaves it that was killed in the middle
+        Path(path).write_text(text)
     assert await install(machine, first, Plan(layout), told) == first.name
     assert [step for step, state in told.steps if state == "done"] == ["check", "copy", "install"]
     assert told.bytes[-1][0] == told.bytes[-1][1] > 10**6
@@ -82,6 +86,31 @@ async def test_installed_upgraded_and_removed(host: SshHost, machine: SshMachine
     assert {path.name for path in Path(host.prefix).iterdir()} == {"notes.txt"}
     with pytest.raises(MachineError, match="was not installed from here"):
         await uninstall(machine, layout, silent, data=True)
+
+
+async def test_an_upgrade_that_was_interrupted_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new version was in use already when the UI was killed: no node ran under it."""
+    machine, layout = LocalMachine(), Layout(str(tmp_path))
+
+    async def installed(*_: object) -> str:
+        return "0.2.0"
+
+    monkeypatch.setattr("swarmlearning.ui.hosts.upgrading.install", installed)
+    standin_swarm(tmp_path)
+    await place(machine, layout, SN.runs(layout))
+    await start(machine, layout, "SN-1", "detached")
+    try:
+        standin_swarm(tmp_path, "0.2.0")
+        assert [each.version for each in await states(machine, layout)] == ["0.1.0"]
+        bundle = Bundle(tmp_path, "0.2.0", (), ())
+        assert await upgrade(machine, bundle, Plan(layout), silent) == "0.2.0"
+        (found,) = await states(machine, layout)
+        assert (found.state, found.version, found.report["version"]) == ("running", "0.2.0", "0.2.0")
+        again = Told()
+        await upgrade(machine, bundle, Plan(layout), again)  # nothing is left to be done: nodes go on
+        assert again.steps == []
+    finally:
+        await stop(machine, layout, "SN-1")
 
 
 @pytest.fixture

@@ -72,8 +72,13 @@ class Layout:
         return f"{self.prefix}/nodes/{name.lower()}"
 
 
+def is_version(text: str) -> bool:
+    """Whether this can be the name of a version: it is part of a path."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def checked_version(version: str) -> str:
-    """Raises `UserError` for what cannot be a version: it is part of a path."""
-    if not _VERSION.fullmatch(version):
+    """Raises `UserError` for what cannot be a version."""
+    if not is_version(version):
         raise UserError(f"{version[:40]!r} is no version")
     return version

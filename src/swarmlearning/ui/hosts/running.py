@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from swarmlearning.redaction import redacted
-from swarmlearning.ui.hosts.layout import Layout
+from swarmlearning.ui.hosts.layout import Layout, is_version
 from swarmlearning.ui.hosts.machine import Machine, MachineError, Ran, checked
 from swarmlearning.ui.hosts.nodes import How, Runs, check_files, kind_of, run_script, unit_name, unit_properties, usr
 from swarmlearning.views.names import displayed
@@ -31,12 +31,14 @@ State: TypeAlias = Literal["running", "starting", "ended", "stopped"]
 
 
 class NodeState(msgspec.Struct, frozen=True):
-    """A node on a host: its name in lower case, how it is, what it runs under, and what it has reported when ready."""
+    """A node on a host: its name in lower case, how it is, what it runs under, and what it has reported when ready.
+    `version`: the one that was used when it was started (`Layout.version`); empty where that is not known."""
 
     name: str
     state: State
     how: How
     report: dict[str, str] = {}
+    version: str = ""
 
 
 _COMMON: Final = r"""
@@ -80,6 +82,7 @@ if [ "$now" = running ]; then cat ready; exit 0; fi
 if [ "$now" != starting ]; then
     how=$before; printf '%s\n' "$how" > how
     cut_output; : > ready; rm -f pid stopped
+    used=$(readlink "$root/../../current" 2>/dev/null); printf '%s\n' "${used##*/}" > version
 fi
 : >> output; from=$(wc -c < output)
 if [ "$now" = starting ]; then :
@@ -142,7 +145,8 @@ for each in *; do
       how=detached; [ -f how ] && how=$(cat how)
       unit=swarm-$each-$suffix
       cut_output
-      printf '%s %s %s %s\n' "$each" "$(state)" "$how" "$(head -c 2000 ready 2>/dev/null | head -n 1)" )
+      used=$(head -c 100 version 2>/dev/null | head -n 1 | tr -d ' ')
+      printf '%s %s %s %s %s\n' "$each" "$(state)" "$how" "${used:--}" "$(head -c 2000 ready 2>/dev/null | head -n 1)" )
 done
 """
 )
@@ -207,11 +211,12 @@ async def log(machine: Machine, layout: Layout, name: str, most: int = MOST_LOG)
 
 def _state(line: str) -> NodeState | None:
     """What a line of the states' script says; None for what is none."""
-    words = line.split(" ", 3)
-    if len(words) != 4 or not _NODE.fullmatch(words[0]):
+    words = line.split(" ", 4)
+    if len(words) != 5 or not _NODE.fullmatch(words[0]):
         return None
+    version = words[3] if is_version(words[3]) else ""
     try:
-        named = {"name": words[0], "state": words[1], "how": words[2], "report": _report(words[3])}
+        named = {"name": words[0], "state": words[1], "how": words[2], "report": _report(words[4]), "version": version}
         return msgspec.convert(named, NodeState)
     except msgspec.ValidationError:
         return None

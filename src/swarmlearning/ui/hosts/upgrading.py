@@ -15,7 +15,8 @@ from swarmlearning.ui.hosts.running import NodeState, start, states, stop
 
 
 async def upgrade(machine: Machine, bundle: Bundle, plan: Plan, tell: Tell) -> str:
-    """Installs the bundle's version and restarts the nodes that run, one after another, under it.
+    """Installs the bundle's version and restarts the nodes that run, one after another, under it. Repeating it goes on
+    where one was interrupted.
 
     If one does not start, all run under the former version again. Returns the name of the version that is used. Raises
     `MachineError`, `BundleError`.
@@ -24,8 +25,11 @@ async def upgrade(machine: Machine, bundle: Bundle, plan: Plan, tell: Tell) -> s
     name = await install(machine, bundle, plan, tell)
     running = [each for each in await states(machine, layout) if each.state in ("running", "starting")]
     former = await switch(machine, layout, name)
-    if former == name:
-        return name
+    if former == name:  # also where an upgrade was interrupted, so that some nodes run under the version before still
+        running = [each for each in running if each.version not in ("", name)]
+        if not running:
+            return name
+        former = running[0].version
     try:
         await _restart(machine, layout, running, tell)
     except (MachineError, asyncio.CancelledError) as error:
