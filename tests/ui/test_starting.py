@@ -1,13 +1,22 @@
 """How the web interface starts, and what it says where it cannot."""
 
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from support.certs import make_workspace
 from support.processes import Processes
+from support.setups import PASSPHRASE, does
 from support.ui import ADMIN, PASSWORD, first_link, start_ui
+from swarmlearning.identity.ca import issue
+from swarmlearning.identity.workspace import Workspace
+from swarmlearning.ui.hosts.logins import Secret
+from swarmlearning.ui.setup import identity
+from swarmlearning.ui.setup.state import SETTING, Setup
+from swarmlearning.ui.store.database import Database
 
 
 def test_it_starts_on_a_bare_machine_and_leads_to_the_set_up(tmp_path: Path) -> None:
@@ -75,6 +84,35 @@ def test_what_is_wrong_is_named(
         assert ui.process.wait() == 1, ui.process.output
         assert expected in ui.process.output
         assert "Traceback" not in ui.process.output
+
+
+def test_an_expired_certificate_is_told_with_the_way_to_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "ui"
+    node = identity.establish(folder, "north", Secret(PASSPHRASE), ["localhost"], ["127.0.0.1"])
+    setup = Setup(way="found", organisation="north", node=node, sn="127.0.0.1:1", network_id="0" * 64, done=True)
+    authority = Workspace(folder / identity.OFFICE).load_authority("north", PASSPHRASE.encode())
+    began = datetime.now(UTC) - timedelta(days=10)
+    identity.own(folder).save_node(node, issue(authority, node, [], ["127.0.0.1"], 9, began))
+    with Database(folder) as database:
+        kept = msgspec.json.encode(setup).decode()
+        database.now(lambda sql: sql.execute("INSERT INTO settings VALUES (?, ?)", (SETTING, kept)))
+    with Processes(tmp_path) as processes:
+        ui = start_ui(processes, folder, None)
+        assert ui.process.wait() == 1, ui.process.output
+        said = ui.process.output
+        assert "ui-north-cert.pem" in said
+        assert "expired at" in said
+        assert "start it with --http" in said
+        assert "the page Set-up issues one" in said
+        ui = start_ui(processes, folder, None, "127.0.0.1:1", "--http")
+        with ui.admin() as person:
+            person.page("/setup/organisation")
+            does(person, "/setup/certify", passphrase=PASSPHRASE)
+        ui.process.stop()
+        ui = start_ui(processes, folder, None)
+        assert ui.address.startswith("https://")
+        with ui.admin() as person:
+            assert person.data("/settings.json")["about"]["certificate"] == "UI-north"
 
 
 def test_a_folder_is_one_uis(tmp_path: Path) -> None:

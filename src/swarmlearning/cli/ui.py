@@ -184,7 +184,9 @@ def ui(context: typer.Context, options: UiOptions) -> None:
             )
 
         work = serve(settings, database, ready, first)
-        # the standard loop, as for a SWOP: under uvloop, nodes that the UI starts here would keep ends of its pipes
+        # The standard loop, as for a SWOP. uvloop leaves the far ends of a process's pipes open in that process, beside
+        # 0, 1 and 2, and so in all that it starts: a node that the UI starts here would hold them, and its command
+        # would never be seen to end. The standard loop closes all but 0, 1 and 2, which nodes have redirected.
         loop = asyncio.new_event_loop
         if source is None:
             run_node(work, loop)

@@ -146,7 +146,10 @@ async def tls(serving: Serving, source: IdentitySource | None) -> AsyncIterator[
             follow.cancel()
             await asyncio.wait((follow,))
     else:
-        raise NodeError("the UI has no certificate for browsers: give --https-cert and --https-key, or --http")
+        raise NodeError(
+            "the UI has no certificate for browsers that is valid: start it with --http, open it on this machine, and "
+            "the page Set-up issues one (step Organisation); or give --https-cert and --https-key, or --cert and --key"
+        )
 
 
 def of_files(certificate: Path, key: Path) -> ssl.SSLContext:
