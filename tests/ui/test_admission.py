@@ -53,6 +53,31 @@ async def test_each_path_is_for_the_roles_that_the_table_has(app: App, role: Rol
         assert (answer.status_code == 403) == (not may(role, needed.role)), f"{method} {path}: {answer.status_code}"
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((each, 200) for each in ("127.0.0.1:30302", "localhost", "LOCALHOST:1", "[::1]:30302", "127.0.0.2")),
+        *(
+            (each, 421)
+            for each in ("evil.example", "evil.example:30302", "127.0.0.1.evil.example", "localhost.evil.example")
+        ),
+        *((each, 421) for each in ("", "10.0.0.1", "localhost@evil.example", "127.0.0.1:x", "é")),
+    ],
+)
+async def test_without_tls_a_page_of_another_name_that_leads_here_reaches_nothing(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    """DNS rebinding: the browser takes it for a page of this UI, and sends its own name as the host."""
+    async with ui_app(tmp_path, Serving(plain=True)) as app:
+        person = app.somebody(host="http://127.0.0.1:30302")
+        given = [(b"host", host.encode("latin-1"))]
+        assert (await person.get("/login", headers=given)).status_code == status
+        if status != 200:
+            own = [*given, (b"origin", b"http://" + host.encode("latin-1"))]
+            answer = await person.post("/login", data={"name": "ada", "password": PASSWORD}, headers=own)
+            assert (answer.status_code, "set-cookie" in answer.headers) == (421, False)
+
+
 async def test_a_forged_session_is_none(app: App) -> None:
     for value in ("x" * 43, "", "'; --", "é", "x" * 100_000):
         person = app.somebody()

@@ -39,6 +39,7 @@ from swarmlearning.ui.pages.setup import add_setup
 from swarmlearning.ui.pages.training import add_training
 from swarmlearning.ui.security.admission import Admission
 from swarmlearning.ui.security.headers import SafeHeaders
+from swarmlearning.ui.security.localname import LocalName
 from swarmlearning.ui.security.proxy import BehindProxy
 from swarmlearning.ui.site import Site
 
@@ -76,8 +77,10 @@ def make_ui(site: Site) -> ASGIApp:
     app = make_app(site)
     app.add_middleware(Admission, sessions=site.sessions, denied=denied)
     whole: ASGIApp = SafeHeaders(app)
-    proxy = site.settings.serving.proxy
-    return BehindProxy(whole, proxy) if proxy else whole
+    serving = site.settings.serving
+    if serving.proxy:
+        return BehindProxy(whole, serving.proxy)
+    return LocalName(whole) if serving.plain else whole
 
 
 class _Static(StaticFiles):
