@@ -30,6 +30,20 @@ def test_the_wait_has_an_end_and_all_is_forgotten_after_a_while() -> None:
     assert throttle.wait("ada", "1.1.1.1", 100.0 + FORGOTTEN) == 0.0
 
 
+def test_who_guesses_from_elsewhere_shuts_no_user_out_who_was_let_in_before() -> None:
+    throttle = Throttle()
+    throttle.begun("Ada", "1.1.1.1", 100.0)
+    throttle.succeeded("Ada", "1.1.1.1")
+    failing(throttle, 10_000, address="6.6.6.6")
+    assert throttle.wait("ada", "2.2.2.2", 100.0) == LONGEST
+    assert throttle.wait("ada", "1.1.1.1", 100.0) == 0.0
+    throttle.begun("ada", "1.1.1.1", 100.0)
+    throttle.succeeded("ada", "1.1.1.1")
+    assert throttle.wait("ada", "6.6.6.6", 100.0) == LONGEST  # its guesses are not forgotten by that
+    failing(throttle, FREE)
+    assert throttle.wait("ada", "1.1.1.1", 100.0) == FIRST
+
+
 def test_an_address_that_tries_many_names_waits_too() -> None:
     throttle = Throttle()
     for number in range(FREE * ADDRESS_FACTOR):

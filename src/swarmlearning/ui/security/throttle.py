@@ -28,34 +28,49 @@ class _Failures:
 
 class Throttle:
     """`wait` and, at once, `begun` before a password is checked, so that many at a time count as one after another;
-    `succeeded` or `unanswered` after it. Nothing is locked for good: whoever knows the name of a user could shut that
-    one out."""
+    `succeeded` or `unanswered` after it. Nothing is locked for good, and a user who has logged in from an address is
+    counted there alone from then on: whoever knows the name cannot shut that one out from elsewhere."""
 
     def __init__(self) -> None:
         self._users: OrderedDict[str, _Failures] = OrderedDict()
         self._addresses: OrderedDict[str, _Failures] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     def wait(self, user: str, address: str, now: float) -> float:
         """Seconds until the next attempt; 0: now."""
         return max(
-            _wait(self._users.get(user.casefold()), FREE, now),
+            _wait(self._users.get(self._name(user, address)), FREE, now),
             _wait(self._addresses.get(address), FREE * ADDRESS_FACTOR, now),
         )
 
     def begun(self, user: str, address: str, now: float) -> None:
         """A password is tried; it counts as wrong until it is known to be right."""
-        _count(self._users, user.casefold(), now)
+        _count(self._users, self._name(user, address), now)
         _count(self._addresses, address, now)
 
     def succeeded(self, user: str, address: str) -> None:
         """The user has logged in. What an address has failed otherwise stays."""
-        self._users.pop(user.casefold(), None)
+        self._users.pop(self._name(user, address), None)
         _uncount(self._addresses, address)
+        pair = _pair(user, address)
+        self._known.pop(pair, None)
+        self._known[pair] = None
+        while len(self._known) > MOST:
+            self._known.popitem(last=False)
 
     def unanswered(self, user: str, address: str) -> None:
         """The password was not tried after all."""
-        _uncount(self._users, user.casefold())
+        _uncount(self._users, self._name(user, address))
         _uncount(self._addresses, address)
+
+    def _name(self, user: str, address: str) -> str:
+        """What failures of this user at this address are counted by."""
+        pair = _pair(user, address)
+        return pair if pair in self._known else user.casefold()
+
+
+def _pair(user: str, address: str) -> str:
+    return f"{user.casefold()}\n{address}"
 
 
 def _wait(found: _Failures | None, free: int, now: float) -> float:
