@@ -55,6 +55,20 @@ def test_a_folder_in_use_comes_back_as_one_state(database: sqlite3.Connection, t
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+def test_a_restore_logs_nobody_in(database: sqlite3.Connection, tmp_path: Path) -> None:
+    token = b"the hash of a token of a session"
+    database.execute("CREATE TABLE sessions (token BLOB, user TEXT)")
+    database.execute("INSERT INTO sessions VALUES (?, 'alice')", (token,))
+    backup(tmp_path / "ui", tmp_path / "ui.tar.gz", "1.0")
+    restore(tmp_path / "ui.tar.gz", tmp_path / "again")
+    assert token not in (tmp_path / "again" / "ui.sqlite").read_bytes()
+    restored = sqlite3.connect(tmp_path / "again" / "ui.sqlite")
+    counts = [restored.execute(f"SELECT count(*) FROM {each}").fetchone() for each in ("sessions", "users")]
+    restored.close()
+    assert counts == [(0,), (1,)]
+    assert database.execute("SELECT count(*) FROM sessions").fetchone() == (1,)  # who works goes on
+
+
 def test_the_bundle_that_hosts_get_is_in_no_backup(database: sqlite3.Connection, tmp_path: Path) -> None:
     folder, again = tmp_path / "ui", tmp_path / "again"
     for path in ("bundle/bin/etcd", "projects/mnist/bundle/notes.txt"):

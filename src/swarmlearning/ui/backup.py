@@ -157,10 +157,19 @@ def _opened(path: Path, working: Path) -> Iterator[BinaryIO]:
     ):
         source.backup(target)
         target.execute("PRAGMA journal_mode=DELETE")
+        _forget_sessions(target)
         _check_values(target, path)
     with copy.open("rb") as saved:
         yield saved
     copy.unlink()
+
+
+def _forget_sessions(database: sqlite3.Connection) -> None:
+    """Nobody is logged in by a restore: a session that has ended since the backup would begin again."""
+    if database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sessions'").fetchone():
+        database.execute("PRAGMA secure_delete=ON")
+        database.execute("DELETE FROM sessions")
+        database.commit()
 
 
 def _check_values(database: sqlite3.Connection, path: Path) -> None:
