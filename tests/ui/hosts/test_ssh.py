@@ -125,6 +125,11 @@ async def test_a_login_that_does_not_work_says_why_without_its_secret(
     assert login.key.reveal()[:200] not in shown or not login.key
 
 
+async def test_a_host_compresses_nothing_so_that_little_stays_little(machine: SshMachine) -> None:
+    for way in ("send", "recv"):
+        assert machine._connection.get_extra_info(f"{way}_compression") == "none"
+
+
 @pytest.fixture
 def silent() -> Iterator[Address]:
     """A server that takes connections and never says anything."""

@@ -97,6 +97,7 @@ async def _connect(address: Address, login: Login, pinned: HostKey) -> asyncssh.
                 gss_kex=False,
                 gss_auth=False,
                 host_based_auth=False,
+                compression_algs=None,  # of what a host compresses, any amount could come
                 login_timeout=LOGIN_SECONDS,
                 **_KEEPALIVE,
             )
