@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from support.network import Ledger
 from swarmlearning.ledger.bodies import CreateContract
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.history import steps
-from swarmlearning.ui.network.index import FILE, Index
+from swarmlearning.ui.network.index import FILE, Index, SlowSearchError
 from swarmlearning.ui.network.news import MOST_A_USER, News, TooManyError
 from swarmlearning.ui.network.records import Records
 
@@ -49,6 +51,34 @@ def test_blocks_are_listed_the_newest_first_and_found_by_words_and_hashes(tmp_pa
     assert index.find(chain[5].chain.hash[:12]) == 5
     assert index.find(chain[4].block.transactions[0].id[:16]) == 4
     assert index.find("0" * 64) is None
+    index.close()
+
+
+def test_a_search_keeps_nobody_from_adding_blocks_and_has_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, chain = Index(tmp_path), walked()
+    for step in chain[:4]:
+        index.add(step)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> bool:
+        begun.set()
+        return go_on.wait(30)
+
+    index._reader.create_function("like", 3, slow)
+    with ThreadPoolExecutor(1) as thread:
+        searching = thread.submit(index.search, ["register"], 99, 99)
+        assert begun.wait(30)
+        for step in chain[4:]:
+            index.add(step)  # in the event loop
+        index.flush()
+        go_on.set()
+        assert [entry.height for entry in searching.result(30)] == [3, 2, 1, 0]
+    monkeypatch.setattr("swarmlearning.ui.network.index.SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr("swarmlearning.ui.network.index._STEPS", 1)
+    with pytest.raises(SlowSearchError, match="longer than"):
+        index.search(["register"], 99, 99)
     index.close()
 
 

@@ -1,5 +1,6 @@
 """What the pages work with: one object of the application, and one for each request."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -43,6 +44,7 @@ class Site:
         self.passwords = Passwords()
         self.trying = Trying(self.passwords, Throttle())
         self.flashes = Flashes()
+        self.searching = asyncio.Semaphore(1)
         self.projects = Projects(settings.folder / "projects")
         self.feed = Feed(settings.folder, self.kept, settings.address, settings.source, settings.network_id)
         self.hosts = Hosts(database)

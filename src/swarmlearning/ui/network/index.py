@@ -5,12 +5,14 @@ A block itself is fetched from an SN when somebody looks at it; its hash shows t
 
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Step
 
 FILE: Final = "index.sqlite"
@@ -18,6 +20,19 @@ MOST_PENDING: Final = 500
 """Blocks that are written at once."""
 LONGEST_TEXT: Final = 2000
 """Characters of a transaction that are searched."""
+SEARCH_SECONDS: Final = 5.0
+"""A search reads all of the ledger, which may be long; a million transactions are read in about so many seconds."""
+_STEPS: Final = 1000
+"""Instructions of SQLite between two looks at the clock."""
+
+
+class SlowSearchError(UserError):
+    """A search has taken too long."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the search has taken longer than {SEARCH_SECONDS:.0f} s: name a block, or begin further down"
+        )
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -54,7 +69,10 @@ FROM blocks b LEFT JOIN transactions t ON t.height = b.height
 
 
 class Index:
-    """Used from several threads; `close` at the end. A file that is damaged is made anew."""
+    """Used from several threads; `close` at the end. A file that is damaged is made anew.
+
+    Reading has a connection of its own: blocks are added meanwhile, which is done in the event loop.
+    """
 
     def __init__(self, folder: Path) -> None:
         """`folder` exists."""
@@ -62,10 +80,14 @@ class Index:
         self._lock = threading.Lock()
         self._pending: list[Step] = []
         self._sql = self._open()
+        self._reading = threading.Lock()
+        self._reader = sqlite3.connect(self._path, check_same_thread=False)
 
     def close(self) -> None:
         """Writes what is left."""
         self.flush()
+        with self._reading:
+            self._reader.close()
         with self._lock:
             self._sql.close()
 
@@ -86,10 +108,8 @@ class Index:
 
     def hash_at(self, height: int) -> str:
         """The hash of the block of this height; empty where it is not known."""
-        with self._lock:
-            self._write()
-            found = self._sql.execute("SELECT hash FROM blocks WHERE height = ?", (height,)).fetchone()
-        return found[0] if found else ""
+        found = self._read("SELECT hash FROM blocks WHERE height = ?", height)
+        return str(found[0][0]) if found else ""
 
     def newest(self, below: int, count: int) -> list[Entry]:
         """The transactions of the `count` blocks below this height, the newest first."""
@@ -98,7 +118,8 @@ class Index:
         )
 
     def search(self, words: Sequence[str], below: int, most: int) -> list[Entry]:
-        """The newest transactions in blocks below this height that have all these words, in whatever part."""
+        """The newest transactions in blocks below this height that have all these words, in whatever part. Raises
+        `SlowSearchError`."""
         parts = " AND ".join("t.words LIKE ? ESCAPE '\\'" for _ in words)
         values = [f"%{_literal(word.lower())}%" for word in words]
         return self._select(
@@ -106,23 +127,32 @@ class Index:
         )
 
     def find(self, prefix: str) -> int | None:
-        """The height of the block whose hash, or a transaction whose ID, begins with these hexadecimal digits."""
-        with self._lock:
-            self._write()
-            form = f"{_literal(prefix)}%"
-            for query in (
-                "SELECT height FROM blocks WHERE hash LIKE ? ESCAPE '\\' LIMIT 1",
-                "SELECT height FROM transactions WHERE id LIKE ? ESCAPE '\\' LIMIT 1",
-            ):
-                if (found := self._sql.execute(query, (form,)).fetchone()) is not None:
-                    return int(found[0])
+        """The height of the block whose hash, or a transaction whose ID, begins with these hexadecimal digits. Raises
+        `SlowSearchError`."""
+        form = f"{_literal(prefix)}%"
+        for query in (
+            "SELECT height FROM blocks WHERE hash LIKE ? ESCAPE '\\' LIMIT 1",
+            "SELECT height FROM transactions WHERE id LIKE ? ESCAPE '\\' LIMIT 1",
+        ):
+            if found := self._read(query, form):
+                return int(found[0][0])
         return None
 
     def _select(self, where: str, *values: object) -> list[Entry]:
-        with self._lock:
-            self._write()
-            rows = self._sql.execute(_JOINED + where, values).fetchall()
-        return [Entry(*row) for row in rows]
+        return [Entry(*row) for row in self._read(_JOINED + where, *values)]
+
+    def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query finds, of all that has been added. Raises `SlowSearchError`."""
+        self.flush()
+        with self._reading:
+            end = time.monotonic() + SEARCH_SECONDS
+            self._reader.set_progress_handler(lambda: time.monotonic() >= end, _STEPS)
+            try:
+                return self._reader.execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                raise SlowSearchError from None
 
     def _open(self) -> sqlite3.Connection:
         try:

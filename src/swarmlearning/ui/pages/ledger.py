@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts.training.bodies import Publish
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import MalformedError, SignedTransaction, Transaction
 from swarmlearning.node.errors import NodeError
-from swarmlearning.ui.network.index import Entry
+from swarmlearning.ui.network.index import Entry, Index, SlowSearchError
 from swarmlearning.ui.network.verification import Verified
 from swarmlearning.ui.pages.acting import Done, action
 from swarmlearning.ui.pages.flash import Flash
@@ -146,11 +146,10 @@ async def ledger_view(visit: Visit, search: str, below: int | None) -> LedgerVie
     names, index = node_names(chain.world), visit.feed.index
     before = chain.height + 1 if below is None else min(below, chain.height + 1)
     entries: list[Entry] = []
-    if index is not None:
-        if search:
-            entries = await asyncio.to_thread(index.search, search.split()[:MOST_WORDS], before, MOST_FOUND)
-        else:
-            entries = await asyncio.to_thread(index.newest, before, BLOCKS)
+    if index is not None and search:
+        entries = await _found(visit, index, search, before)
+    elif index is not None:
+        entries = await asyncio.to_thread(index.newest, before, BLOCKS)
     lowest = entries[-1].height if entries else 0
     more = lowest > 0 and (not search or len(entries) == MOST_FOUND)
     found = await asyncio.to_thread(index.find, search) if index and DIGEST.fullmatch(search) else None
@@ -166,6 +165,15 @@ async def ledger_view(visit: Visit, search: str, below: int | None) -> LedgerVie
         found=found,
         verification=feed.verification.now,
     )
+
+
+async def _found(visit: Visit, index: Index, search: str, before: int) -> list[Entry]:
+    """What is found below this height. Searches run one after another: who waits for another one's keeps no thread."""
+    async with visit.site.searching:
+        try:
+            return await asyncio.to_thread(index.search, search.split()[:MOST_WORDS], before, MOST_FOUND)
+        except SlowSearchError:
+            raise Denied(503, "ledger.search-slow") from None
 
 
 def _row(entry: Entry, names: Names, at: int, entries: list[Entry]) -> Row:
