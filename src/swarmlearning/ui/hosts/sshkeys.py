@@ -40,7 +40,10 @@ def opened(login: Login) -> asyncssh.SSHKey:
     """The same in this thread."""
     text = login.key.reveal()
     if len(text) > LONGEST:
-        raise LoginError(f"the private key of {login.user} has {len(text)} characters: {LONGEST} are the most")
+        raise LoginError(
+            f"the private key of {login.user} is none in OpenSSH's or PEM form: it has {len(text)} characters, and "
+            f"{LONGEST} are the most"
+        )
     try:
         found = _BLOCK.search(text)
         if found is None:
