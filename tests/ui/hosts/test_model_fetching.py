@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.ledgerui import LedgerUi, Visitor, ledger_ui
+from support.ledgerui import LedgerFeed, LedgerUi, Visitor, ledger_ui
 from support.network import CONTRACT, Ledger
 from support.rounds import finish, three_sites
 from support.sshd import USER, SshHost
@@ -62,8 +62,9 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 
 
 @pytest.fixture
-async def desk(host: SshHost, ledger: Ledger, tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(host: SshHost, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     prefix = tmp_path / "swarm"
+    monkeypatch.setattr(LedgerFeed, "organisation", "org-1", raising=False)
     async with ledger_ui(tmp_path / "ui", ledger) as ui, ui.visitor("operator") as visitor:
         recording(ui, recorder_of(ledger))
         await ui.site.hosts.add([host.address], str(prefix), USER, "", "ada")
@@ -82,6 +83,22 @@ async def test_the_model_that_the_ledger_names_is_fetched_and_downloaded(desk: D
     answer = await desk.visitor.get(f"/experiments/model?run={RUN}")
     assert answer.content == MODEL
     assert "/experiments/model" in await desk.visitor.page(f"/experiments/{RUN}")
+
+
+@needs("sshd")
+async def test_a_model_that_the_ledger_gives_others_only_is_neither_fetched_nor_handed_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.keeps(MODEL)
+    assert (await desk.fetched()).state == "done"
+    monkeypatch.setattr(LedgerFeed, "organisation", "org-2", raising=False)
+    page = await desk.visitor.page(f"/experiments/{RUN}")
+    assert "is not for your organisation" in page
+    assert "/experiments/fetch" not in page
+    assert "/experiments/model" not in page
+    assert (await desk.visitor.get(f"/experiments/model?run={RUN}")).status_code == 403
+    host = str(desk.host.address)
+    assert "not for your organisation" in await desk.visitor.fails("/experiments/fetch", run=RUN, host=host)
 
 
 class Stalling(LocalMachine):

@@ -90,6 +90,10 @@ async def test_a_network_on_this_machine_and_a_host(
             assert job.state == "done", job
             assert (await data(person, "/setup"))["step"] == "summary"
             assert app.site.feed.configured
+            shown = {each["name"]: each for each in (await data(person, "/setup/summary"))["nodes"]}
+            assert shown["SL-north-2"]["state"] in ("running", "ended")  # as it was seen at the end
+            assert job.started_ms <= shown["SL-north-2"]["seen_ms"] <= job.ended_ms
+            assert shown["SN-north"]["seen_ms"] is None  # this machine is looked at now
         finally:
             on_this = await stop_all(LocalMachine(), here)
             async with connected(host.address, host.login, keys) as machine:

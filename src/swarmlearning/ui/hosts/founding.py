@@ -163,6 +163,7 @@ def joining(node: NodeSpec, report: Mapping[str, str]) -> NodeSpec:
 
 
 Founded: TypeAlias = Callable[[Mapping[str, str]], Awaitable[None]]
+Finished: TypeAlias = Callable[[str, Machine], Awaitable[None]]
 
 
 class Open(Protocol):
@@ -175,7 +176,7 @@ class Open(Protocol):
 class Founder:
     """Carries out foundings. `office` signs for the keys that the hosts make; `bundle` is what they get, but for the
     hosts in `own`, which are this machine: there nodes run in the UI's own environment. `founded` gets what the first
-    SN reports once it runs."""
+    SN reports once it runs, `finished` each host on which all runs."""
 
     open: Open
     layouts: Mapping[str, Layout]
@@ -184,6 +185,7 @@ class Founder:
     authority: x509.Certificate
     own: frozenset[str] = frozenset()
     founded: Founded | None = None
+    finished: Finished | None = None
 
     def job(self, founding: Founding) -> HostsJob:
         """The work on all hosts of a founding; each step may be repeated."""
@@ -213,6 +215,8 @@ class Founder:
                             await self.founded(report)
                         gates.open(node.name, report)
                     tell("start", "done", ", ".join(node.name for node in nodes))
+                    if self.finished is not None:
+                        await self.finished(host, machine)
             return ", ".join(f"{node.name} runs" for node in nodes)
 
         return work

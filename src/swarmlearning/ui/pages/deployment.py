@@ -115,7 +115,7 @@ def nodes_of(
     there = {name for name, *_ in planned}
     addresses = {each.place.name: each.listed for each in hosts}
     seen = {each.address: each.seen for each in listed}
-    ledger = _on_ledger(world)
+    ledger = on_ledger(world)
     found = []
     for name, kind, host, is_gone in (*planned, *gone):
         address = addresses.get(host, "")
@@ -146,7 +146,7 @@ def authority_of(folder: Path, organisation: str, *, founds: bool) -> Authority:
     return "new" if founds else "elsewhere"
 
 
-def _on_ledger(world: World) -> dict[tuple[str, str], tuple[str, str]]:
+def on_ledger(world: World) -> dict[tuple[str, str], tuple[str, str]]:
     """By kind and name: UID and state of the nodes that have not left."""
     if world.get("network", network.Network) is None:
         return {}

@@ -15,7 +15,7 @@ from swarmlearning.operator.acts import Act
 from swarmlearning.ui.hosts.models import FOLDER, kept
 from swarmlearning.ui.pages.acting import Done, act, action
 from swarmlearning.ui.pages.page import page
-from swarmlearning.ui.pages.runfiles import key_of
+from swarmlearning.ui.pages.runfiles import key_of, may_have_model
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here, Visit
 from swarmlearning.views.runcharts import Compared, InfluenceOf, compare, run_charts
@@ -49,7 +49,7 @@ class ExperimentsView(msgspec.Struct, frozen=True):
 class ExperimentView(msgspec.Struct, frozen=True):
     """One run, `own`: what one's own organisation has noted. `influence`: of each site, in the rounds of `shown`.
     `downloadable`: its result is the one that stands, or its model was fetched; `hosts`: from which it can be, `keeps`:
-    logins can be kept."""
+    logins can be kept. `readable`: the ledger lets the UI's organisation read it."""
 
     view: RunView
     own: Note | None
@@ -60,6 +60,7 @@ class ExperimentView(msgspec.Struct, frozen=True):
     downloadable: bool
     hosts: list[str] = []
     keeps: bool = False
+    readable: bool = True
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -147,6 +148,7 @@ def experiment_view(visit: Visit, run: str) -> ExperimentView:
         shown=charts.curves.round,
         interval=charts.interval,
         possible=_possible(visit),
+        readable=may_have_model(visit, *key),
         downloadable=bool(view.summary.model) and view.summary.run == state_of(visit.feed.chain.world, key[0]).run,
     )
 

@@ -12,7 +12,7 @@ from swarmlearning.ui.hosts.progress import HostsJob
 from swarmlearning.ui.pages.acting import Done, action
 from swarmlearning.ui.pages.jobs import begun
 from swarmlearning.ui.pages.logins import Given
-from swarmlearning.ui.pages.runfiles import key_of
+from swarmlearning.ui.pages.runfiles import key_of, may_have_model
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here
 from swarmlearning.views.names import displayed
@@ -35,6 +35,8 @@ def add_models(app: FastAPI) -> None:
             raise Denied(404, "experiments.no-run") from None
         if not digest:
             raise UserError(visit.text("experiments.no-model"))
+        if not may_have_model(visit, contract, number):
+            raise UserError(visit.text("experiments.not-readable"))
         (found,) = await visit.site.hosts.some([host])
         target = await visit.site.access.target(found, given)
         stem = await asyncio.to_thread(_stem, contract, number)

@@ -11,6 +11,8 @@ from fastapi import FastAPI, Query
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from swarmlearning.ledger.contracts.training.charter import may_read_result
+from swarmlearning.ledger.contracts.training.state import state_of
 from swarmlearning.operator.session import Operator
 from swarmlearning.ui.hosts.models import FOLDER, kept
 from swarmlearning.ui.network.feed import NoNetworkError
@@ -89,6 +91,8 @@ def _add_model(app: FastAPI) -> None:
     @app.get("/experiments/model", response_class=Response, response_model=None)
     async def model(visit: Here, run: Run) -> Response:
         contract, number = key_of(run)
+        if not may_have_model(visit, contract, number):
+            raise Denied(403, "experiments.not-readable")
         name, kind = f"run-{number}.safetensors", "application/octet-stream"
         if (
             there := await asyncio.to_thread(kept, visit.site.settings.folder / FOLDER, _digest(visit, run))
@@ -103,6 +107,17 @@ def _add_model(app: FastAPI) -> None:
             await asyncio.to_thread(folder.cleanup)
             raise
         return FileResponse(to, media_type=kind, filename=name, background=BackgroundTask(folder.cleanup))
+
+
+def may_have_model(visit: Visit, contract: str, run: int) -> bool:
+    """Whether the ledger lets this UI's organisation read the final model of a run. An SL asks so before it gives its
+    model; a host gives a file to whoever logs in there, so it is asked here, and for a file that was fetched."""
+    world, record = visit.feed.chain.world, visit.feed.recorder.runs.get((contract, run))
+    state = state_of(world, contract)
+    if state.run != run:
+        state = record.state if record is not None else state
+    role, own = visit.feed.role, visit.feed.organisation
+    return role is not None and may_read_result(world, state, own, role, final=state.over)
 
 
 def _digest(visit: Visit, run: str) -> str:

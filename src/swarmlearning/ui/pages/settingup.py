@@ -29,7 +29,6 @@ from swarmlearning.ui.pages.setup import PATH, is_ip
 from swarmlearning.ui.security.passwords import MOST, require_good
 from swarmlearning.ui.setup import identity
 from swarmlearning.ui.setup.joining import require_for_ui
-from swarmlearning.ui.setup.stage import opening
 from swarmlearning.ui.setup.state import (
     MOST_SITES,
     THIS,
@@ -170,8 +169,8 @@ def _add_working(app: FastAPI) -> None:
         opened = await asyncio.to_thread(identity.opened, stage.folder, setup.organisation, Secret(ca_passphrase))
         far = [each for each in founding(setup).hosts if each != THIS]
         bundle = await _bundle(visit) if far else None
-        machines = {each: await visit.site.access.machine(await visit.site.hosts.get(each), given) for each in far}
-        work = stage.installation(setup, opened, opening(machines), bundle, visit.feed)
+        targets = {each: await visit.site.access.target(await visit.site.hosts.get(each), given) for each in far}
+        work = stage.installation(setup, opened, targets, bundle, visit.feed)
         return await _work(visit, "install", work, {"name": setup.network}, [THIS, *far])
 
     @action(app, f"{PATH}/join", f"{PATH}/join")

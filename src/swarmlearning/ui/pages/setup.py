@@ -1,7 +1,7 @@
 """The first set-up, step by step: what each step shows. What the steps do is in `pages/settingup.py`."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -19,6 +19,7 @@ from swarmlearning.ui.hosts.facts import Facts
 from swarmlearning.ui.hosts.founding import Placed, joining
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.own import matters
+from swarmlearning.ui.pages.deployment import on_ledger
 from swarmlearning.ui.pages.hosts import BundleView, Remark, bundle_view, remarks
 from swarmlearning.ui.pages.jobs import JobPage, job_page
 from swarmlearning.ui.pages.page import page
@@ -27,6 +28,7 @@ from swarmlearning.ui.setup import identity
 from swarmlearning.ui.setup.stage import Stage
 from swarmlearning.ui.setup.state import THIS, Chosen, Existing, Setup, Step, founding, open_steps, reached, steps
 from swarmlearning.ui.site import Here, Visit
+from swarmlearning.ui.store.hosts import Host
 from swarmlearning.views.names import displayed
 
 PATH: Final = "/setup"
@@ -75,7 +77,9 @@ class HostRow(msgspec.Struct, frozen=True):
 
 
 class NodeRow(msgspec.Struct, frozen=True):
-    """A node that is to be, and the command that runs it; `state`: of one that is placed on this machine."""
+    """A node that is to be, and the command that runs it. `state`: of one that is placed on its host, as that was seen
+    last, at `seen_ms` (Unix milliseconds; None: this machine, now). `ledger`: its state in the network. Both are empty
+    where that is not known."""
 
     name: str
     kind: str
@@ -85,6 +89,8 @@ class NodeRow(msgspec.Struct, frozen=True):
     folder: str
     command: str
     state: str = ""
+    seen_ms: int | None = None
+    ledger: str = ""
 
 
 class SetupView(msgspec.Struct, frozen=True):
@@ -134,6 +140,7 @@ async def setup_view(visit: Visit, wanted: str) -> SetupView:
     stage.look(own.prefix, lambda: visit.feed.news.publish("jobs"))
     await stage.first_look()
     nodes, fault = _planned(visit, decided)
+    nodes = _seen(visit, nodes, await visit.site.hosts.all())
     job = visit.site.jobs.get(decided.job)
     return SetupView(
         step=step,
@@ -252,11 +259,24 @@ def _planned(visit: Visit, setup: Setup) -> tuple[list[NodeRow], str]:
     except UserError as error:
         return [], str(error)
     report = {"api": join(setup.host(setup.first).address, setup.ports.api), "network": NETWORK_ID}
-    states = {each.name: each.state for each in visit.site.stage.nodes}
-    return [_node(setup, each, report, states) for each in (found.sn, *found.others)], ""
+    return [_node(setup, each, report) for each in (found.sn, *found.others)], ""
 
 
-def _node(setup: Setup, placed: Placed, report: dict[str, str], states: Mapping[str, str]) -> NodeRow:
+def _seen(visit: Visit, nodes: list[NodeRow], hosts: Sequence[Host]) -> list[NodeRow]:
+    """The nodes with what is known of them: on this machine as they are, elsewhere from the last look at their host."""
+    ledger = on_ledger(visit.feed.chain.world)
+    states = {(THIS, each.name): (each.state, None) for each in visit.site.stage.nodes}
+    elsewhere = [(host.address, host.seen) for host in hosts if host.seen is not None]
+    seen = {(address, each.name): (each.state, sight.at_ms) for address, sight in elsewhere for each in sight.nodes}
+    found = []
+    for node in nodes:
+        state, at_ms = {**states, **seen}.get((node.host, node.name.lower()), ("", None))
+        _, there = ledger.get((node.kind.lower(), node.name.upper()), ("", ""))
+        found.append(msgspec.structs.replace(node, state=state, seen_ms=at_ms, ledger=there))
+    return found
+
+
+def _node(setup: Setup, placed: Placed, report: dict[str, str]) -> NodeRow:
     host, node = setup.host(placed.host), placed.node
     layout = _layout(host)
     runs = (node if "sentinel" in node.flags else joining(node, report)).runs(layout)
@@ -269,7 +289,6 @@ def _node(setup: Setup, placed: Placed, report: dict[str, str], states: Mapping[
         ports=", ".join(ports),
         folder=layout.node(node.name),
         command=shlex.join(("swarm", *runs.words)),
-        state=states.get(node.name.lower(), "") if host.name == THIS else "",
     )
 
 

@@ -22,6 +22,8 @@ from swarmlearning.ui.hosts.nodes import how_for
 from swarmlearning.ui.hosts.probe import probe
 from swarmlearning.ui.hosts.progress import HostsJob, Tell
 from swarmlearning.ui.hosts.running import NodeState, start, states, stop
+from swarmlearning.ui.hosts.seeing import see
+from swarmlearning.ui.hosts.works import Target
 from swarmlearning.ui.network.feed import Feed
 from swarmlearning.ui.network.news import News
 from swarmlearning.ui.setup import identity
@@ -122,16 +124,21 @@ class Stage:
     # --- work --------------------------------------------------------------------------------------------------------
 
     def installation(
-        self, setup: Setup, opened: identity.Opened, machines: Open, bundle: Bundle | None, feed: Feed
+        self, setup: Setup, opened: identity.Opened, far: Mapping[str, Target], bundle: Bundle | None, feed: Feed
     ) -> HostsJob:
-        """The work of making the network. Raises `UserError`."""
+        """The work of making the network, on this machine and those `far` ones. Raises `UserError`."""
         layouts = {each.name: Layout(each.prefix) for each in setup.hosts}
 
         async def founded(report: Mapping[str, str]) -> None:
             await self._network(feed, setup.node, api_of(report), report.get("network", ""))
 
+        async def finished(host: str, machine: Machine) -> None:
+            if (target := far.get(host)) is not None:
+                await target.seen(await see(machine, target.layout))
+
         own = frozenset(each.name for each in setup.hosts if each.name == THIS)
-        founder = Founder(machines, layouts, bundle, opened.office, opened.authority, own, founded)
+        machines = opening({host: target.open for host, target in far.items()})
+        founder = Founder(machines, layouts, bundle, opened.office, opened.authority, own, founded, finished)
         return founder.job(founding(setup))
 
     async def installed(self) -> None:
