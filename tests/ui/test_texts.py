@@ -41,13 +41,12 @@ def test_no_text_is_idle() -> None:
     assert {key for key in idle if not key.startswith("charts.")} == set()  # those are JavaScript's
 
 
-@pytest.mark.parametrize("key", sorted(catalogue()))
-def test_a_text_has_both_languages_with_the_same_values(key: str) -> None:
-    both = catalogue()[key]
-    assert set(both) == set(LANGUAGES)
-    assert all(each.strip() == each and each for each in both.values())
-    places = [sorted(PLACE.findall(both[language])) for language in LANGUAGES]
-    assert places[0] == places[1]
+def test_every_text_has_both_languages_with_the_same_values() -> None:
+    for key, both in catalogue().items():
+        assert set(both) == set(LANGUAGES), key
+        assert all(each.strip() == each and each for each in both.values()), key
+        places = [sorted(PLACE.findall(both[language])) for language in LANGUAGES]
+        assert places[0] == places[1], key
 
 
 def test_values_stand_in_their_places_and_one_that_is_missing_is_a_defect() -> None:

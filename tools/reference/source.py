@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -14,13 +15,24 @@ def modules(below: str) -> Iterator[tuple[Path, ast.Module]]:
     """The modules of the package at or below this path."""
     place = PACKAGE / below
     for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-        yield path, ast.parse(path.read_text())
+        yield path, _parsed(path)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _calls_in(tree: ast.AST) -> list[ast.Call]:
+    """All calls, in their order; for several names, the whole source is walked through once."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return sorted(found, key=lambda call: (call.lineno, call.col_offset))
 
 
 def calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
     """Calls of a function or method of this name, in their order."""
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) == name]
-    yield from sorted(found, key=lambda call: (call.lineno, call.col_offset))
+    yield from (call for call in _calls_in(tree) if _called(call) == name)
 
 
 def _called(call: ast.Call) -> str:
