@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.schedule import History, in_order, room_of, updated
+from support.schedule import LONG, WAITING, History, in_order, room_of, updated
 
 TESTS = Path(__file__).parents[1]
 ROUND, CHAIN, NODE, SYSTEM = (
@@ -25,6 +25,19 @@ def test_without_a_history_the_pure_rooms_come_first() -> None:
 def test_files_with_slow_tests_come_before_those_with_fast_ones() -> None:
     history = {NODE: (0.0, 1.0), SYSTEM: (0.0, 20.0)}
     assert in_order([NODE, ROUND, SYSTEM], history) == [ROUND, SYSTEM, NODE]
+
+
+def test_without_a_history_the_files_that_take_long_begin_before_the_others() -> None:
+    longest, *_, shorter = (f"{file}::test_a" for file in LONG)
+    assert in_order([SYSTEM, shorter, longest, ROUND], {}) == [ROUND, longest, shorter, SYSTEM]
+    assert all((TESTS.parent / file).is_file() for file in LONG)
+
+
+def test_tests_of_images_do_not_begin_before_the_images_are_there_however_long_they_have_waited() -> None:
+    images, *_ = WAITING
+    history = {NODE: (0.0, 1.0), SYSTEM: (0.0, 80.0), f"{images}::test_a": (0.0, 200.0)}
+    assert in_order(history, history) == [SYSTEM, f"{images}::test_a", NODE]
+    assert all((TESTS.parent / file).is_file() for file in WAITING)
 
 
 def test_a_file_stays_together_so_that_its_fixtures_are_made_once() -> None:
@@ -75,7 +88,7 @@ def suite(tmp_path: Path) -> Path:
 
 def run_pytest(suite: Path, *options: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "pytest", *options, str(suite)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:schemathesis", *options, str(suite)]
     ran = subprocess.run(command, env=environment, cwd=suite, capture_output=True, text=True, timeout=100)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     return ran.stdout

@@ -2,7 +2,7 @@
 
 Tests that failed in recent runs come first; then the pure rooms, which take milliseconds a test; then all others, the
 files with the slowest tests first, so that the workers of pytest-xdist end at about the same time. The history of
-earlier runs lies in pytest's cache.
+earlier runs lies in pytest's cache; a new clone, such as that of CI, has none, and goes by `LONG`.
 """
 
 from collections import defaultdict
@@ -28,6 +28,30 @@ PURE = (
 )
 """Rooms whose tests start no process and open no socket: with the files beside the rooms all that `--pure` runs."""
 
+LONG = {
+    "tests/uistory/test_near.py": 140.0,
+    "tests/cli/test_examples.py": 110.0,
+    "tests/docs/test_pages.py": 100.0,
+    "tests/ui/setup/test_setting_up.py": 95.0,
+    "tests/ui/test_networks.py": 92.0,
+    "tests/ui/setup/test_setup_in_browser.py": 87.0,
+    "tests/system/test_showcase.py": 84.0,
+    "tests/bench/test_ui.py": 74.0,
+    "tests/ui/hosts/test_hosts_story.py": 73.0,
+    "tests/cli/test_demo.py": 69.0,
+    "tests/ui/pages/test_pages_in_browser.py": 56.0,
+    "tests/system/test_swop.py": 43.0,
+    "tests/system/test_gallery.py": 38.0,
+}
+"""Files whose slowest test takes so many seconds, beside three others on two cores."""
+
+WAITING = {
+    "tests/scripts/test_images.py": 60.0,
+    "tests/system/test_operate_containers.py": 60.0,
+}
+"""Files whose tests need the images that `make test` builds meanwhile, and what they count for in the order: a worker
+that comes too early waits for them, however fast the others are."""
+
 FAILURES_KEPT = 0.8
 """The share of a test's count of failures that each further run leaves."""
 
@@ -40,9 +64,11 @@ HISTORY = pytest.StashKey[History]()
 
 def in_order(tests: Iterable[str], history: History) -> list[str]:
     """Returns these node IDs in the order in which they are to run."""
-    slowest: defaultdict[str, float] = defaultdict(float)
+    known = {_file(test) for test in history}
+    slowest = defaultdict(float, {file: seconds for file, seconds in LONG.items() if file not in known})
     for test, (_, seconds) in history.items():
         slowest[_file(test)] = max(slowest[_file(test)], seconds)
+    slowest.update(WAITING)
 
     def key(test: str) -> tuple[float, bool, float]:
         failures, _ = history.get(test, (0.0, 0.0))
