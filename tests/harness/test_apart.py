@@ -15,7 +15,7 @@ TESTS = Path(__file__).parents[1]
 def run_pytest(*arguments: str | Path) -> tuple[int, str]:
     """Exit status and output, of which the last line names all modules that were imported."""
     code = "import sys, pytest; status = pytest.main(sys.argv[1:]); print(*sys.modules); sys.exit(status)"
-    command = [sys.executable, "-c", code, "-p", "no:cacheprovider", *map(str, arguments)]
+    command = [sys.executable, "-c", code, "-p", "no:cacheprovider", "-p", "no:schemathesis", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     ran = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return ran.returncode, ran.stdout + ran.stderr
