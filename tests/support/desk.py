@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from support.pages import ROOT, Page
-from support.terminal import Terminal, beside
+from support.processes import forked_commands
+from support.terminal import OWN_NETWORK, Terminal, beside
 
 ADDRESSES: Final = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.9")
 """Those of the hosts in the examples: here all of them are this machine's."""
@@ -19,6 +20,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self._folder, self._terminals = folder, dict[str, Terminal]()
         (folder / "home").mkdir()
+        self._commands = forked_commands(folder / "commands")
 
     def follow(self, page: Page) -> None:
         """Writes the page's files and types its commands, in their order. Fails at the first that fails."""
@@ -40,7 +42,8 @@ class Desk:
         if name not in self._terminals:
             first = next(iter(self._terminals.values()), None)
             folder = self._folder / (name or "site")
-            made = Terminal(folder, self._folder / "home", *([beside(first.pid)] if first else []))
+            enter = beside(first.pid) if first else OWN_NETWORK
+            made = Terminal(folder, self._folder / "home", enter, self._commands)
             for each in ("examples", "scripts", "packaging"):
                 (folder / each).symlink_to(ROOT / each)
             (folder / ".venv").symlink_to(sys.prefix)

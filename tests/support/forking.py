@@ -12,6 +12,7 @@ Programs that others start (the nodes of `swarm run`, its scripts) request their
 is used like `python`: `standin.py` runs in the program's place, and ends as it does.
 """
 
+import ctypes
 import fcntl
 import gc
 import os
@@ -32,6 +33,8 @@ import msgspec
 
 COMMANDS = "swarmlearning.cli."
 SWARM = f"{COMMANDS}main"
+SWARM_WORDS = f'"-P -m {COMMANDS}"* | "-m {COMMANDS}"*'
+"""How the arguments of an interpreter begin that runs a swarm command, as a pattern of the shell."""
 NODES = """
 import swarmlearning.cli.main, swarmlearning.cli.run, swarmlearning.cli.sn, swarmlearning.cli.sl
 import swarmlearning.sn.node, swarmlearning.sn.api.app, swarmlearning.sl.node, swarmlearning.bridge.bridge
@@ -42,6 +45,9 @@ LARGEST_REQUEST = 128 * 1024
 STAND_IN = Path(__file__).with_name("standin.py")
 ABOVE_ALL = 256
 """No program inherits a descriptor with such a number."""
+NETWORK = 200
+"""The descriptor by which a command in another network hands that to the program that is forked for it: none else."""
+CLONE_NEWNET = 0x40000000
 
 
 class Request(msgspec.Struct):
@@ -49,6 +55,7 @@ class Request(msgspec.Struct):
 
     It inherits a descriptor by each number in `descriptors`; without 0 its standard input is empty. `interpreter`: the
     `sys.executable` of a swarm command, which starts nodes and scripts by it; that of the server when empty.
+    `network`: the number of a descriptor of the network namespace that it runs in; the server's when 0.
     """
 
     arguments: list[str]
@@ -57,6 +64,7 @@ class Request(msgspec.Struct):
     descriptors: list[int]
     umask: int
     interpreter: str = ""
+    network: int = 0
 
 
 class Forked:
@@ -132,12 +140,30 @@ class Server:
 
         Swarm commands and scripts are forked by this server, and everything else is run by Python itself.
         """
-        python = shlex.quote(sys.executable)
-        stand_in = f'exec {python} -I -S {shlex.quote(str(STAND_IN))} {self.address.hex()} "$0" "$@"'
-        swarm = f'"-P -m {COMMANDS}"* | "-m {COMMANDS}"*'
-        path.write_text(f'#!/bin/sh\ncase "$*" in\n{swarm} | [!-]*) {stand_in} ;;\nesac\nexec {python} "$@"\n')
-        path.chmod(0o700)
+        forked, python = self._stand_in(), shlex.quote(sys.executable)
+        _program(path, f'case "$*" in\n{SWARM_WORDS} | [!-]*) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"')
         return path
+
+    def commands(self, folder: Path) -> Path:
+        """Makes a folder with the command `swarm`, which is forked too, also in networks that are not this process';
+        returns the folder. Only root may use it in those."""
+        folder.mkdir()
+        own, python = folder / "swarm-python", shlex.quote(sys.executable)
+        enter = f"exec nsenter --net=/proc/{os.getpid()}/ns/net {self._stand_in().removeprefix('exec ')}"
+        forked = f"exec {NETWORK}</proc/self/ns/net\n{enter}"
+        _program(own, f'case "$*" in\n{SWARM_WORDS}) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"', "bash")
+        _program(folder / "swarm", f'{forked} {shlex.quote(str(own))} -m {SWARM} "$@"', "bash")
+        return folder
+
+    def _stand_in(self) -> str:
+        """The command line of a stand-in, without the interpreter and arguments of its program."""
+        return f"exec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(STAND_IN))} {self.address.hex()}"
+
+
+def _program(path: Path, script: str, shell: str = "sh") -> None:
+    """`sh` knows descriptors below 10 only, which may be anybody's."""
+    path.write_text(f"#!/bin/{shell}\n{script}\n")
+    path.chmod(0o700)
 
 
 def _network() -> Path | None:
@@ -196,6 +222,8 @@ def _become(request: Request, received: Sequence[int]) -> None:
     for descriptor, number in zip(high, request.descriptors, strict=True):
         os.dup2(descriptor, number)  # inheritable
         os.close(descriptor)
+    if request.network:
+        _enter(request.network)
     # those of the server know of other files
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
@@ -207,6 +235,12 @@ def _become(request: Request, received: Sequence[int]) -> None:
     sys.argv = request.arguments[1:] if request.arguments[0] == "-P" else request.arguments
     if request.interpreter and sys.argv[:2] == ["-m", SWARM]:
         sys.executable = request.interpreter
+
+
+def _enter(network: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(network, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "this network cannot be entered")
+    os.close(network)
 
 
 def run() -> None:

@@ -230,6 +230,12 @@ def nodes_interpreter(folder: Path) -> str:
     return str(nodes().interpreter(folder / "swarm-python")) if sys.platform == "linux" else sys.executable
 
 
+def forked_commands(folder: Path) -> Path | None:
+    """Makes a folder with the command `swarm` for terminals: it is forked, in whatever network it is typed, and forks
+    the nodes that it starts. None where there is no forking."""
+    return nodes().commands(folder) if sys.platform == "linux" else None
+
+
 @contextmanager
 def script_interpreter(folder: Path, imports: str, environment: Mapping[str, str]) -> Iterator[str]:
     """Yields the same for scripts that begin with the code `imports`, which is run once for all of them."""

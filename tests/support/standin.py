@@ -29,6 +29,7 @@ def main(address: str, interpreter: str, arguments: list[str]) -> None:
         "descriptors": descriptors,
         "umask": umask,
         "interpreter": interpreter,
+        "network": next((number for number in descriptors if _is_network(number)), 0),
     }
     socket.send_fds(answers, [json.dumps(request).encode()], descriptors)
     for descriptor in descriptors:
@@ -51,6 +52,10 @@ def _is_open(number: int) -> bool:
     except OSError:
         return False  # that of the listing itself
     return True
+
+
+def _is_network(number: int) -> bool:
+    return str(Path(f"/proc/self/fd/{number}").readlink()).startswith("net:[")
 
 
 def _end_as(code: int) -> None:

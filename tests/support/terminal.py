@@ -29,10 +29,14 @@ class Answer(NamedTuple):
 class Terminal:
     """An interactive shell in a folder of its own, whose programs find those of this environment."""
 
-    def __init__(self, folder: Path, home: Path, enter: Sequence[str] = OWN_NETWORK) -> None:
-        """`enter`: the words of a command that runs another one elsewhere, such as in a network of its own."""
+    def __init__(
+        self, folder: Path, home: Path, enter: Sequence[str] = OWN_NETWORK, commands: Path | None = None
+    ) -> None:
+        """`enter`: the words of a command that runs another one elsewhere, such as in a network of its own;
+        `commands`: a folder of programs that are found before all others."""
         folder.mkdir()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        first = [str(commands)] if commands else []
+        path = os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ["PATH"]])
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SWARM_", "SL_", "SN_"))}
         self._shell = subprocess.Popen(
             [*enter, "bash", "--norc"],

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from support.pages import page
+from support.processes import forked_commands
 from support.swops import end_pairs
-from support.terminal import Terminal, beside
+from support.terminal import OWN_NETWORK, Terminal, beside
 from support.tools import needs
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.requests import fingerprint
@@ -27,9 +28,10 @@ OPERATE_STEPS = [command.line for block in page("ten-minutes").shown for command
 def terminals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
     home = tmp_path / "home"
     home.mkdir()
-    north = Terminal(tmp_path / "north", home)
+    commands = forked_commands(tmp_path / "commands")
+    north = Terminal(tmp_path / "north", home, OWN_NETWORK, commands)
     assert north.type("ip link set lo up").status == 0
-    south = Terminal(tmp_path / "south", home, beside(north.pid))
+    south = Terminal(tmp_path / "south", home, beside(north.pid), commands)
     for name in ("north", "south"):
         (tmp_path / name / "train.py").write_text(TRAIN)
     try:
@@ -74,7 +76,8 @@ def hospitals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
     """North with its SN and its operator, as in the first walk-through, and two who want to join."""
     home = tmp_path / "home"
     home.mkdir()
-    north = Terminal(tmp_path / "north", home)
+    commands = forked_commands(tmp_path / "commands")
+    north = Terminal(tmp_path / "north", home, OWN_NETWORK, commands)
     found = {"north": north}
     try:
         assert north.type("ip link set lo up").status == 0
@@ -82,7 +85,7 @@ def hospitals(tmp_path: Path) -> Iterator[dict[str, Terminal]]:
             if where == "north" and command.startswith(("swarm cert", "export", "swarm sn")):
                 assert north.type(command).status == 0
         for name in ("east", "west"):
-            found[name] = Terminal(tmp_path / name, home, beside(north.pid))
+            found[name] = Terminal(tmp_path / name, home, beside(north.pid), commands)
         yield found
     finally:
         for terminal in reversed(found.values()):
