@@ -62,7 +62,7 @@ async def act(visit: Visit, compose: Callable[[World], Act], command: Sequence[s
     if proposal is not None and proposal.state == "open":
         text = visit.text("acting.proposed", number=proposal.number, missing=", ".join(proposal.missing))
         return Done(Flash("waits", text, shlex.join(command)), to)
-    return Done(Flash("done", displayed(told[0], LONGEST), shlex.join(command)), to)
+    return Done(Flash("done", visit.said(displayed(told[0], LONGEST)), shlex.join(command)), to)
 
 
 def action(

@@ -63,7 +63,8 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 
 async def _user_error(request: Request, error: Exception) -> Response:
-    return _answer(visit_of(request), 503, displayed(str(error), LONGEST))
+    visit = visit_of(request)
+    return _answer(visit, 503, visit.said(displayed(str(error), LONGEST)))
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -165,7 +165,7 @@ async def _execute(visit: Visit, wanted: Execution, text: str, *, unlisted: bool
     except UserError as error:
         if not commands:
             raise
-        raise UserError(f"{error} ({' && '.join(commands)})") from error
+        raise UserError(f"{visit.said(str(error))} ({' && '.join(commands)})") from error
     if noting and emptied:
         done = await _noted(visit, wanted.contract, text, done, unlisted=unlisted)
     return Done(done, RUNNERS)
