@@ -1,7 +1,8 @@
 """The page of a project's deployment, and its acts: carry out the plan on the hosts, start and stop nodes there."""
 
 import asyncio
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -16,6 +17,7 @@ from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.ui.access import GivenLogin
+from swarmlearning.ui.hosts import commands
 from swarmlearning.ui.hosts.certifying import Sign, office_signs
 from swarmlearning.ui.hosts.deploying import Deployment, require_sound
 from swarmlearning.ui.hosts.filing import SMALL
@@ -29,6 +31,7 @@ from swarmlearning.ui.hosts.works import Target, started, stopped
 from swarmlearning.ui.pages.acting import Done, action
 from swarmlearning.ui.pages.deployment import CLOSED, OFFICE, DeployView, authority_of, hosts_of, matched, nodes_of
 from swarmlearning.ui.pages.flash import Flash
+from swarmlearning.ui.pages.hosting import NodeLine, node_commands
 from swarmlearning.ui.pages.jobs import begun
 from swarmlearning.ui.pages.logins import Given
 from swarmlearning.ui.pages.page import page
@@ -79,13 +82,15 @@ def add_deployment(app: FastAPI) -> None:
     async def start(visit: Here, name: str, given: Given, node: Ticked) -> Done:
         reached, names = await _of_nodes(visit, name, node, given)
         works = {host: started(each.target, names[host]) for host, each in reached.items()}
-        return _begin(visit, "jobs.start-nodes", name, HostsJob(works), reached)
+        line = await _node_commands(visit, commands.starting, reached, names, given.user)
+        return _begin(visit, "jobs.start-nodes", name, HostsJob(works), reached, line)
 
     @action(app, f"{AT}/stop", AT)
     async def stop(visit: Here, name: str, given: Given, node: Ticked) -> Done:
         reached, names = await _of_nodes(visit, name, node, given)
         works = {host: stopped(each.target, names[host]) for host, each in reached.items()}
-        return _begin(visit, "jobs.stop-nodes", name, HostsJob(works), reached)
+        line = await _node_commands(visit, commands.stopping, reached, names, given.user)
+        return _begin(visit, "jobs.stop-nodes", name, HostsJob(works), reached, line)
 
 
 async def deploy_view(visit: Visit, name: str) -> DeployView:
@@ -142,15 +147,24 @@ async def _carry_out(visit: Visit, name: str, given: GivenLogin, organisation: s
         gone={host: list(map(proper_name, names)) for host, names in gone.items() if host in reached},
         finished=finished,
     )
-    return _begin(visit, "jobs.deploy", name, deployment.job(), reached)
+    line = commands.joined([f"{shlex.join(node.command)}  # {node.host}" for node in made.nodes])
+    return _begin(visit, "jobs.deploy", name, deployment.job(), reached, line)
 
 
-def _begin(visit: Visit, title: str, name: str, job: HostsJob, reached: dict[str, Reached]) -> Done:
+async def _node_commands(
+    visit: Visit, line: NodeLine, reached: Mapping[str, Reached], names: Mapping[str, Sequence[str]], user: str
+) -> str:
+    """What would start or stop these nodes, which are named by the project's hosts."""
+    by_address = {each.address: names[host] for host, each in reached.items()}
+    return node_commands(line, await visit.site.hosts.some(list(by_address)), by_address, user)
+
+
+def _begin(visit: Visit, title: str, name: str, job: HostsJob, reached: dict[str, Reached], command: str) -> Done:
     hosts = [each.address for each in reached.values()]
     made = visit.site.jobs.start(
         title, visit.user.name, job, hosts=hosts, values={"project": name}, to=AT.format(name=name)
     )
-    return begun(visit, made)
+    return begun(visit, made, command)
 
 
 async def _reached(visit: Visit, places: Sequence[HostPlace], given: GivenLogin) -> dict[str, Reached]:

@@ -2,17 +2,20 @@
 host is a job, so that no page waits for one that does not answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 from fastapi import FastAPI, Form
 
 from swarmlearning.ui.access import GivenLogin, address_of
+from swarmlearning.ui.hosts import commands
 from swarmlearning.ui.hosts.addresses import LONGEST, MOST_HOSTS, PORT, read_addresses
 from swarmlearning.ui.hosts.bundles import chosen, stated_bundles
 from swarmlearning.ui.hosts.hostkeys import HostKey, confirm
-from swarmlearning.ui.hosts.nodes import kind_of
+from swarmlearning.ui.hosts.layout import Layout
+from swarmlearning.ui.hosts.nodes import How, kind_of, proper_name
 from swarmlearning.ui.hosts.progress import HostsJob, Work
 from swarmlearning.ui.hosts.works import (
     SharedBundle,
@@ -36,6 +39,7 @@ KEYS: Final = f"{PATH}/keys"
 NAMED: Final = 3
 """Hosts and nodes that the title of a job names."""
 
+NodeLine: TypeAlias = Callable[[Layout, str, How], str]
 Word = Annotated[str, Form(max_length=300)]
 Ticked = Annotated[list[str], Form(default_factory=list, max_length=MOST_HOSTS)]
 Folder = Annotated[str, Form(max_length=200)]
@@ -120,7 +124,13 @@ def _add_work(app: FastAPI) -> None:
         shared = SharedBundle(Path(wanted.folder))
         targets = await _targets(visit, await visit.site.hosts.some(host), given)
         works = {address: installed(target, shared) for address, target in targets.items()}
-        return _begin(visit, "jobs.install", works, version=wanted.version)
+        lines = []
+        for each in await visit.site.hosts.some(host):
+            at, there = address_of(each), each.layout
+            bundle = there.bundle(wanted.version)
+            lines.append(commands.copying(at, given.user or each.user, wanted.folder, bundle))
+            lines.append(commands.by_ssh(at, given.user or each.user, commands.installing(there, wanted.version)))
+        return _begin(visit, "jobs.install", works, command=commands.joined(lines), version=wanted.version)
 
     @action(app, f"{PATH}/uninstall", PATH)
     async def uninstall(
@@ -131,7 +141,8 @@ def _add_work(app: FastAPI) -> None:
             raise HostFault("hosts.type-address", f"type {host} to confirm that its data is removed, too", host=host)
         target = await visit.site.access.target(found, given)
         title = "jobs.uninstall-data" if data else "jobs.uninstall"
-        return _begin(visit, title, {host: uninstalled(target, data=data)})
+        line = commands.by_ssh(address_of(found), given.user or found.user, commands.removing(found.layout, data=data))
+        return _begin(visit, title, {host: uninstalled(target, data=data)}, command=line)
 
 
 def _add_nodes(app: FastAPI) -> None:
@@ -139,13 +150,17 @@ def _add_nodes(app: FastAPI) -> None:
     async def start(visit: Here, given: Given, node: Ticked) -> Done:
         targets, names = await _of_nodes(visit, node, given)
         works = {address: started(target, names[address]) for address, target in targets.items()}
-        return _begin(visit, "jobs.start", works, nodes=_listed([each for some in names.values() for each in some]))
+        line = node_commands(commands.starting, await visit.site.hosts.some(list(names)), names, given.user)
+        return _begin(
+            visit, "jobs.start", works, command=line, nodes=_listed(list(chain.from_iterable(names.values())))
+        )
 
     @action(app, f"{PATH}/stop", PATH)
     async def stop(visit: Here, given: Given, node: Ticked) -> Done:
         targets, names = await _of_nodes(visit, node, given)
         works = {address: stopped(target, names[address]) for address, target in targets.items()}
-        return _begin(visit, "jobs.stop", works, nodes=_listed([each for some in names.values() for each in some]))
+        line = node_commands(commands.stopping, await visit.site.hosts.some(list(names)), names, given.user)
+        return _begin(visit, "jobs.stop", works, command=line, nodes=_listed(list(chain.from_iterable(names.values()))))
 
 
 async def _confirm(visit: Visit, address: str, fingerprint: str) -> Host:
@@ -163,7 +178,8 @@ def _ask(visit: Visit, hosts: Sequence[Host]) -> Done:
     if not hosts:
         raise HostFault("hosts.none-to-ask", "the keys of all hosts are confirmed")
     works = {host.address: _asking(visit, host) for host in hosts}
-    return _begin(visit, "jobs.keys", works, to=KEYS, alone=False)
+    line = commands.joined([commands.keys_of(address_of(host)) for host in hosts])
+    return _begin(visit, "jobs.keys", works, to=KEYS, alone=False, command=line)
 
 
 def _asking(visit: Visit, host: Host) -> Work:
@@ -175,7 +191,9 @@ def _asking(visit: Visit, host: Host) -> Work:
 
 async def _look(visit: Visit, hosts: Sequence[Host], given: GivenLogin) -> Done:
     targets = await _targets(visit, hosts, given)
-    return _begin(visit, "jobs.look", {address: looked_at(target) for address, target in targets.items()})
+    lines = [commands.by_ssh(address_of(each), given.user or each.user, commands.LOOKING) for each in hosts]
+    works = {address: looked_at(target) for address, target in targets.items()}
+    return _begin(visit, "jobs.look", works, command=commands.joined(lines))
 
 
 async def _targets(visit: Visit, hosts: Sequence[Host], given: GivenLogin) -> dict[str, Target]:
@@ -198,9 +216,17 @@ async def _of_nodes(
 
 
 def _begin(
-    visit: Visit, title: str, works: dict[str, Work], *, to: str = "", alone: bool = True, **values: str
+    visit: Visit,
+    title: str,
+    works: dict[str, Work],
+    *,
+    command: str,
+    to: str = "",
+    alone: bool = True,
+    **values: str,
 ) -> Done:
-    """Begins a job; `alone`: each of its hosts is in no other one meanwhile. Raises `UserError`."""
+    """Begins a job; `alone`: each of its hosts is in no other one meanwhile. `command` would do the same. Raises
+    `UserError`."""
     only = next(iter(works)) if len(works) == 1 else ""
     job = visit.site.jobs.start(
         title,
@@ -210,7 +236,18 @@ def _begin(
         values={"hosts": _listed(list(works)), **values},
         to=to or (f"{PATH}/{only}" if only else PATH),
     )
-    return begun(visit, job)
+    return begun(visit, job, command)
+
+
+def node_commands(line: NodeLine, hosts: Sequence[Host], names: Mapping[str, Sequence[str]], user: str) -> str:
+    """What would start or stop these nodes, by host; `user` logs in there, or else whoever is named with the host."""
+    found = []
+    for host in hosts:
+        seen = {proper_name(each.name): each.how for each in host.seen.nodes} if host.seen else {}
+        for name in names[host.address]:
+            there = line(host.layout, name, seen.get(name, "detached"))
+            found.append(commands.by_ssh(address_of(host), user or host.user, there))
+    return commands.joined(found)
 
 
 def _listed(names: Sequence[str]) -> str:

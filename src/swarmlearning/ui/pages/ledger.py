@@ -137,7 +137,7 @@ def add_ledger(app: FastAPI) -> None:
     @action(app, "/ledger/verify", PATH)
     async def verify(visit: Here) -> Done:
         visit.feed.verification.start()
-        return Done(Flash("waits", visit.text("ledger.verifying")), PATH)
+        return Done(Flash("waits", visit.text("ledger.verifying"), "swarm ledger verify"), PATH)
 
 
 async def ledger_view(visit: Visit, search: str, below: int | None) -> LedgerView:

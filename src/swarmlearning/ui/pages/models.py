@@ -7,6 +7,8 @@ from urllib.parse import quote
 from fastapi import FastAPI, Form
 
 from swarmlearning.errors import UserError
+from swarmlearning.ui.access import address_of
+from swarmlearning.ui.hosts import commands
 from swarmlearning.ui.hosts.models import FOLDER, fetched
 from swarmlearning.ui.hosts.progress import HostsJob
 from swarmlearning.ui.pages.acting import Done, action
@@ -49,7 +51,8 @@ def add_models(app: FastAPI) -> None:
             values={"run": displayed(run, 200)},
             to=f"{BACK}/{quote(run)}",
         )
-        return begun(visit, job)
+        at, user = address_of(found), given.user or found.user
+        return begun(visit, job, commands.fetching(at, user, target.layout.prefix, f"{stem}.safetensors"))
 
 
 def _stem(contract: str, run: int) -> str:

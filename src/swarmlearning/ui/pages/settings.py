@@ -1,5 +1,6 @@
 """The settings of the UI: its users, and what it is: version, certificate, network."""
 
+import shlex
 from typing import Annotated
 
 import msgspec
@@ -85,7 +86,12 @@ def add_settings(app: FastAPI) -> None:
     async def reset_password(visit: Here, name: Name, password: Password) -> Done:
         require_good(password, name)
         await visit.site.users.set_password(name, await visit.site.passwords.hashed(password))
-        return Done(Flash("done", visit.text("settings.password-set", name=name)), PATH)
+        return Done(
+            Flash(
+                "done", visit.text("settings.password-set", name=name), shlex.join(("swarm", "ui", "password", name))
+            ),
+            PATH,
+        )
 
     @action(app, "/settings/users/remove", PATH)
     async def remove(visit: Here, name: Name) -> Done:

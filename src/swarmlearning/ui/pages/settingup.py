@@ -13,12 +13,14 @@ from fastapi import FastAPI, Form
 from pydantic import Field
 
 from swarmlearning.invitations.code import LONGEST, read_code
+from swarmlearning.ui.hosts import commands
 from swarmlearning.ui.hosts.addresses import PORT, read_addresses
 from swarmlearning.ui.hosts.bundle import Bundle, read_bundle
 from swarmlearning.ui.hosts.bundles import chosen, stated_bundles
 from swarmlearning.ui.hosts.founding import Ports
 from swarmlearning.ui.hosts.layout import Layout
 from swarmlearning.ui.hosts.logins import Secret
+from swarmlearning.ui.hosts.nodes import proper_name
 from swarmlearning.ui.hosts.progress import HostsJob
 from swarmlearning.ui.jobs.views import outcome
 from swarmlearning.ui.pages.acting import Done, action
@@ -225,7 +227,9 @@ async def _on_nodes(visit: Visit, act: str) -> Done:
         await stage.look_anew(visit.feed.news)
 
     job = visit.site.jobs.start("setup.job-" + act, visit.user.name, work, hosts=[THIS], done=over, to=SUMMARY)
-    command = "; ".join(f"sh {layout.node(name)}/run.sh" for name in names) if starts else ""
+    how = {proper_name(each.name): each.how for each in stage.nodes}
+    line = commands.starting if starts else commands.stopping
+    command = commands.joined([line(layout, name, how.get(name, "detached")) for name in names])
     return Done(Flash("waits", visit.text("jobs.begun", number=job.id), command), f"/jobs/{job.id}")
 
 
