@@ -1,5 +1,6 @@
 """Names as they are shown: they come from other organisations."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from support.network import Ledger
 from swarmlearning.ledger.bodies import Register
 from swarmlearning.ledger.contracts import network
-from swarmlearning.views.names import LONGEST, displayed, name_of, node_names
+from swarmlearning.views.names import LONGEST, displayed, name_of, names_of, node_names
 
 
 def ledger_with(**names: str) -> Ledger:
@@ -54,6 +55,26 @@ def test_nodes_that_share_a_name_are_told_apart_by_their_uids() -> None:
     assert names["aaaaaaaa-1111"] == "SL-1 (aaaaaaaa)"
     assert names["bbbbbbbb-2222"] == "SL-1 (bbbbbbbb)"
     assert names["cccccccc-3333"] == "SL-2"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "organisation", "both_there", "shown"),
+    [
+        ("SL-1", "org-1", False, {"aaaaaaaa-1111": "SL-1 (aaaaaaaa)", "bbbbbbbb-2222": "SL-1"}),
+        ("SL-1", "org-1", True, {"aaaaaaaa-1111": "SL-1 (aaaaaaaa)", "bbbbbbbb-2222": "SL-1 (bbbbbbbb)"}),
+        ("SL-9", "org-1", False, {"aaaaaaaa-1111": "SL-1 (aaaaaaaa)", "bbbbbbbb-2222": "SL-1 (bbbbbbbb)"}),
+        ("SL-1", "org-2", False, {"aaaaaaaa-1111": "SL-1 (aaaaaaaa)", "bbbbbbbb-2222": "SL-1 (bbbbbbbb)"}),
+    ],
+    ids=["started anew", "both are there", "another certificate", "another organisation"],
+)
+def test_a_site_that_is_started_anew_keeps_its_name_beside_what_has_left(
+    certificate: str, organisation: str, both_there: bool, shown: dict[str, str]
+) -> None:
+    made = ledger_with(**{"aaaaaaaa-1111": "SL-1", "bbbbbbbb-2222": "SL-1"})
+    first, second = (each for each in network.nodes(made.chain.world) if each.name == "SL-1")
+    before = msgspec.structs.replace(first, subject="SL-1", organisation="org-1", left=not both_there)
+    now = msgspec.structs.replace(second, subject=certificate, organisation=organisation)
+    assert names_of([before, now]) == shown
 
 
 def test_a_uid_without_a_name_is_shown_safely_itself() -> None:

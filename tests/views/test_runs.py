@@ -216,6 +216,20 @@ def test_curves_are_of_each_site_and_of_the_swarm_on_common_axes(two_runs: Ledge
     assert charts.interval == [8, 8]
 
 
+@pytest.mark.parametrize(("adaptive", "expected"), [(True, [8, 8, 4]), (False, [8, 8, 8])])
+def test_the_interval_changes_only_where_sites_train_adaptively(adaptive: bool, expected: list[int]) -> None:
+    made = Ledger()
+    for site in SITES:
+        made.join(site)
+    for site in SITES:
+        made.send(site, session(min_peers=2, adaptive=adaptive))
+    for _ in expected:
+        submit(made, *SITES)
+        publish(made, "1" * 64)
+        report_all(made)  # always the same loss: the rounds get shorter
+    assert run_charts(recorder_of(made), CONTRACT, 1).interval == expected
+
+
 def test_a_round_that_is_made_again_has_the_parts_of_the_last_time() -> None:
     made = three_sites()
     merge_again(made, "1" * 64)

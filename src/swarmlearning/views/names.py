@@ -1,7 +1,7 @@
 """Names of nodes as they may be shown: a name is free text that another organisation has chosen."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from swarmlearning.ledger.contracts import network
@@ -17,14 +17,28 @@ Names: TypeAlias = Mapping[str, str]
 
 
 def node_names(world: World) -> Names:
-    """The names of all registered nodes, safe to show; nodes that share a name are distinguished by their UIDs."""
-    return world.derived("node/", Node, _names)
+    """The names of all registered nodes, safe to show."""
+    return world.derived("node/", Node, names_of)
 
 
-def _names(nodes: Sequence[Node]) -> Names:
-    shown = {known.uid: displayed(known.name) for known in nodes}
-    times = Counter(shown.values())
-    return {uid: name if times[name] == 1 else f"{name} ({displayed(uid)[:UID_DIGITS]})" for uid, name in shown.items()}
+def names_of(nodes: Sequence[Node]) -> Names:
+    """The names of these nodes; those that share a name are distinguished by their UIDs.
+
+    One that is there keeps its plain name beside nodes of its own certificate that have left: a SWOP starts a site's SL
+    anew for each training.
+    """
+    sharing = defaultdict[str, list[Node]](list)
+    for known in nodes:
+        sharing[displayed(known.name)].append(known)
+    return {uid: shown for name, those in sharing.items() for uid, shown in _told_apart(name, those)}
+
+
+def _told_apart(name: str, those: Sequence[Node]) -> Iterator[tuple[str, str]]:
+    there = [known for known in those if not known.left]
+    own = len({(known.organisation, known.subject) for known in those}) == 1
+    plain = those if len(those) == 1 else there if own and len(there) == 1 else ()
+    for known in those:
+        yield known.uid, name if known in plain else f"{name} ({displayed(known.uid)[:UID_DIGITS]})"
 
 
 def fetch_addresses(world: World) -> Names:

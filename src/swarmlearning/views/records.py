@@ -32,18 +32,20 @@ WITHHELD: Final = 0x20
 REPORTED: Final = 0x40
 """It has reported that it holds the result, with whatever it has measured."""
 
+ORDINARY: Final = 8
+"""Eighths of the syncFrequency between rounds that are as far apart as the sites have said."""
 MEASURES: Final = ("loss", "metric", "distance", "cosine")
 COUNTS: Final = ("epochs", "total_epochs")
 
 
 class Head(msgspec.Struct, frozen=True):
     """A round with a result; `time_ms` is the block time of that, `eighths` the pace at which it was trained (see
-    `contracts/training/adaptive.py`)."""
+    `contracts/training/adaptive.py`): 8 where no site trains adaptively."""
 
     term: int
     leader: str
     time_ms: int
-    eighths: int = 8
+    eighths: int = ORDINARY
 
 
 class RunTask(msgspec.Struct, frozen=True):
@@ -165,7 +167,9 @@ class RunRecord:
         """A round has its result. Of one that is made again, the later stands."""
         number = record.number
         self.heads.extend([None] * (number + 1 - len(self.heads)))
-        self.heads[number] = Head(record.term, record.leader, record.time_ms, self.state.pace.eighths)
+        adaptive = any(member.adaptive for member in self.state.members.values())  # the ledger's pace moves in any case
+        eighths = self.state.pace.eighths if adaptive else ORDINARY
+        self.heads[number] = Head(record.term, record.leader, record.time_ms, eighths)
         self.excluded.pop(number, None)
         if record.excluded:
             self.excluded[number] = {part.uid: part.why for part in record.excluded}

@@ -17,6 +17,7 @@ from swarmlearning.views.records import (
     EXCLUDED,
     LATE,
     LOST,
+    ORDINARY,
     PART,
     REPEATED,
     WITHHELD,
@@ -120,7 +121,7 @@ def run_charts(recorder: Recorder, contract: str, run: int, points: int = POINTS
             InfluenceOf(name, *(_values(column, measure, shown) for measure in ("distance", "cosine")))
             for name, column in columns
         ],
-        interval=[head.eighths if (head := record.heads[number]) else 8 for number in shown],
+        interval=[head.eighths if (head := record.heads[number]) else ORDINARY for number in shown],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 WIDTH: Final = 1096
-"""Of the whole drawing; a narrower screen scrolls in it."""
+"""The widest drawing; a narrower screen scrolls in it."""
 GAP: Final = 14
 MARGIN: Final = 12
 HEAD: Final = 26
@@ -86,8 +86,8 @@ def drawing(sns: Sequence[Site], swops: Sequence[Site], sls: Sequence[Site], sta
         groups.append(_moved(made, x, y))
         x, tallest = x + made.width + GAP, max(tallest, made.height)
     bottom = y + tallest if groups else bus
-    reach = max([each.middle for each in groups] + [each.x + each.width // 2 for each in row], default=MARGIN)
-    return Drawing(WIDTH, bottom + MARGIN, bus, reach + GAP, tuple(row), tuple(groups))
+    reach = max((each.x + each.width for each in (*groups, *row)), default=WIDTH - MARGIN)
+    return Drawing(reach + MARGIN, bottom + MARGIN, bus, reach, tuple(row), tuple(groups))
 
 
 def _grouped(
