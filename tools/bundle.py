@@ -17,7 +17,7 @@ from pathlib import Path
 
 from swarmlearning.errors import UserError
 from swarmlearning.ui.hosts.facts import Version
-from swarmlearning.ui.hosts.wheelhouse import FOLDER, fill
+from swarmlearning.ui.hosts.wheelhouse import FOLDER, NOTE, fill
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
@@ -30,10 +30,12 @@ CONTENT = {
     "systemd": PACKAGING / "systemd",
     "scripts": ROOT / "scripts",
     **{f"docs/{page.name}": page for page in sorted((ROOT / "docs").glob("*.md"))},
+    "docs/ui": ROOT / "docs" / "ui",
     "LICENSE": ROOT / "LICENSE",
 }
 """By path in the bundle: the file or folder of this tree."""
 
+KEPT = ROOT / "dist" / "packages"
 SUMS = "SHA256SUMS"
 
 
@@ -64,12 +66,22 @@ def make(folder: Path, pythons: Collection[Version] = ()) -> None:
             sys.exit("make bundle: etcd is not on the PATH, and SNs need it: make tools")
     wheels(folder / "wheels")
     if pythons:
-        try:
-            fill(PACKAGING / "requirements.txt", folder / FOLDER, pythons)
-        except UserError as error:
-            sys.exit(f"make bundle: {error}. Without them, for hosts that have a package index: make bundle PYTHONS=")
+        shutil.copytree(packages(pythons), folder / FOLDER)
     sums = "".join(f"{digest(path)}  {path.relative_to(folder)}\n" for path in files(folder))
     (folder / SUMS).write_text(sums)
+
+
+def packages(pythons: Collection[Version]) -> Path:
+    """A folder with all packages for these versions of Python: downloaded once for what is locked, and kept."""
+    lock = PACKAGING / "requirements.txt"
+    kept = KEPT / hashlib.sha256(repr([digest(lock), *pythons]).encode()).hexdigest()[:16]
+    if not (kept / NOTE).exists():
+        shutil.rmtree(kept, ignore_errors=True)
+        try:
+            fill(lock, kept, pythons)
+        except UserError as error:
+            sys.exit(f"make bundle: {error}. Without them, for hosts that have a package index: make bundle PYTHONS=")
+    return kept
 
 
 def wheels(folder: Path) -> None:

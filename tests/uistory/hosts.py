@@ -1,12 +1,15 @@
 """What a person does with hosts in the browser: add them, compare their keys, install the product on all of them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from support.sshd import PASSWORD, USER, SshHost
 from uistory.actions import go, press
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+JOB_MS: Final = 240_000.0
+"""For an installation from a real bundle on a machine under heavy load."""
 
 
 def add(host: SshHost, page: "Page") -> None:
@@ -48,6 +51,6 @@ def log_in(host: SshHost, page: "Page") -> None:
 def end_job(page: "Page") -> None:
     """Waits for the end of the job whose page this is, and goes on."""
     further = page.get_by_role("link", name="Continue")
-    further.wait_for()
+    further.wait_for(timeout=JOB_MS)
     page.locator("#how").get_by_text("done", exact=True).wait_for()
     further.click()

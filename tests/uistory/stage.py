@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from support.browser import Chromium, Tab
-from support.bundles import make_bundle, pip_wheel
 from support.certs import authority_in, make_workspace
 from support.ports import fixed_port
 from support.sns import Network, ThisHost
 from support.sshd import SshHost
 from support.swarm import Gate
 from support.ui import Ui, start_ui
-from swarmlearning import __version__
 from swarmlearning.identity.office import make_office
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ui.hosts.addresses import PORT, Address
@@ -24,10 +22,20 @@ AUTHORITY: Final = "ca-1"
 PASSPHRASE: Final = "all nodes of this organisation"
 
 
+class Place(NamedTuple):
+    """What the stage is made in. `bundle`: what the hosts get, and which that is, in words."""
+
+    net: Network
+    chromium: Chromium
+    bundle: Path
+    from_bundle: str
+
+
 class Stage(NamedTuple):
     """All of it. `files`: a folder with what a person uploads; scripts wait at the `gate`."""
 
     net: Network
+    from_bundle: str
     hosts: dict[int, SshHost]
     ui: Ui
     tab: Tab
@@ -37,8 +45,9 @@ class Stage(NamedTuple):
 
 
 @contextmanager
-def stage(net: Network, chromium: Chromium) -> Iterator[Stage]:
-    """The UI asks the first SN; it has the organisation's authority, encrypted, and a bundle for the hosts."""
+def stage(place: Place) -> Iterator[Stage]:
+    """The UI asks the first SN; it has the organisation's authority, encrypted, and the bundle for the hosts."""
+    net, chromium = place.net, place.chromium
     folder = net.directory
     net.identities |= make_workspace(folder / "cert", ["UI-1"])
     net.found(3)
@@ -46,11 +55,10 @@ def stage(net: Network, chromium: Chromium) -> Iterator[Stage]:
     gate = Gate(folder / "files" / GATE)
     with ExitStack() as stack:
         hosts = {number: stack.enter_context(_host(net, number)) for number in SITES}
-        bundle = make_bundle(folder / "bundle", __version__, pip_wheel(folder), "real")
         make_office(Workspace(folder / "ui" / OFFICE), AUTHORITY, authority_in(folder / "cert"), PASSPHRASE.encode())
-        ui = start_ui(net.processes, folder / "ui", net.identities["UI-1"], net.api(1), bundle=bundle)
+        ui = start_ui(net.processes, folder / "ui", net.identities["UI-1"], net.api(1), bundle=place.bundle)
         tab = stack.enter_context(chromium.tab(ignore_https_errors=True, accept_downloads=True))
-        yield Stage(net, hosts, ui, tab, chromium, folder / "files", gate)
+        yield Stage(net, place.from_bundle, hosts, ui, tab, chromium, folder / "files", gate)
     gate.close()
 
 

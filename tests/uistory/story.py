@@ -29,7 +29,7 @@ def tell(on: Stage, check: Check) -> None:
     with check("an admin signs in, and sees the SNs of the network"):
         on.tab.run(partial(sign_in, on.ui.address))
         on.tab.run(see_sns)
-    with check("two hosts are added by SSH, their keys compared, and the product is installed on both"):
+    with check(f"two hosts are added by SSH, their keys compared, and the product is installed {on.from_bundle}"):
         for each in on.hosts.values():
             on.tab.run(partial(hosts.add, each))
         on.tab.run(partial(hosts.install, list(on.hosts.values()), __version__))

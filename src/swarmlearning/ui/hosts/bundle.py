@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from swarmlearning.errors import UserError
 from swarmlearning.ui.hosts.facts import Facts, Python, Version
 from swarmlearning.ui.hosts.layout import checked_version
-from swarmlearning.ui.hosts.wheelhouse import FOLDER, fits, read_pythons
+from swarmlearning.ui.hosts.wheelhouse import FOLDER, NOTE, fits, read_pythons
 
 SUMS: Final = "SHA256SUMS"
 MOST_SUMS: Final = 2**20
@@ -58,7 +58,7 @@ class Bundle:
         files = tuple(_checked(folder, path, digest) for digest, path in _sums(folder))
         if sum(each.size for each in files) > MOST_BYTES:
             raise BundleError(f"{folder} is larger than a bundle can be ({MOST_BYTES // 2**30} GB)")
-        note = folder / FOLDER / "PYTHONS"
+        note = folder / FOLDER / NOTE
         noted = any(each.path == f"{FOLDER}/PYTHONS" for each in files)
         packages = tuple(read_pythons(note.read_text())) if noted else ()
         return cls(folder, version, files, packages)

@@ -17,6 +17,8 @@ from swarmlearning.errors import UserError
 from swarmlearning.ui.hosts.facts import Version
 
 FOLDER: Final = "wheelhouse"
+NOTE: Final = "PYTHONS"
+"""For whom it is; written when all of it is there."""
 PYTHONS: Final[tuple[Version, ...]] = ((3, 11), (3, 12), (3, 13))
 MACHINE: Final = "x86_64"
 DOWNLOAD_SECONDS: Final = 900.0
@@ -64,7 +66,7 @@ def fill(requirements: Path, target: Path, pythons: Collection[Version] = PYTHON
         if done.returncode:
             said = " | ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))[:500]
             raise UserError(f"the packages cannot be downloaded: {said or done.stderr.strip()[-300:]}")
-    (target / "PYTHONS").write_text("".join(f"{major}.{minor} {MACHINE}\n" for major, minor in pythons))
+    (target / NOTE).write_text("".join(f"{major}.{minor} {MACHINE}\n" for major, minor in pythons))
 
 
 async def filled(requirements: Path, target: Path, pythons: Collection[Version] = PYTHONS) -> None:
