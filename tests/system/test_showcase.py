@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from showcase.people import idle
 from support.ui import Person
 from swarmlearning.cli.nodecommands import environment
 
@@ -50,6 +51,7 @@ def test_hospitals_train_in_the_background_until_somebody_ends_them(tmp_path: Pa
                 now = person.until(
                     "/training/thorax-findings.json", lambda it: bool(it["run"]) and it["run"]["rounds"] >= 3
                 )
+                assert not idle(person.data("/projects/taskrunners.json"))
                 assert all(site["metric"] is not None for site in now["sites"])
             demo.send_signal(signal.SIGINT)
             assert "nothing runs any more" in heard(demo, "ended")

@@ -103,11 +103,15 @@ class Operator:
     async def finish(self, run: str) -> None:
         """Waits until a run is over, and its task too."""
         await self.until(f"/experiments/{run}.json", lambda it: it["view"]["summary"]["state"] == "over")
-        ended = ("COMPLETE", "ERROR")
-        await self.until("/projects/taskrunners.json", lambda it: all(r["state"] in ended for r in it["taskrunners"]))
+        await self.until("/projects/taskrunners.json", idle)
 
     async def _latest(self) -> int:
         return _latest((await self.data("/experiments.json"))["runs"])
+
+
+def idle(work: Any) -> bool:
+    """Whether no taskrunner has a task that is not over, by the data of their page."""
+    return all(each["runner"]["status"]["state"] in ("COMPLETE", "ERROR") for each in work["taskrunners"])
 
 
 def _latest(runs: list[Any]) -> int:
