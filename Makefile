@@ -8,12 +8,13 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo gallery simulate soak soak-sns \
+.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo screenshots gallery simulate soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers bench-ui
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
 	@echo "make ui-demo      three hospitals train in the background, and SLM-UI opens on them, until Ctrl-C (PORT=30302)"
+	@echo "make screenshots  the pictures of SLM-UI in docs/ui/, from the swarm of make ui-demo"
 	@echo "make check        style, types, layers and the tests that need no process: after every change"
 	@echo "make test         all checks and tests: WORKERS=4 processes run them, by default two a core"
 	@echo "make nightly      the long forms of what make test runs briefly; hours"
@@ -68,6 +69,9 @@ demo: $(STAMP)
 PORT ?=
 ui-demo: $(STAMP)
 	@PYTHONPATH=tests:tools $(RUN)/python -m showcase $(if $(PORT),--port $(PORT))
+
+screenshots: $(STAMP) tools
+	@PYTHONPATH=tests:tools $(RUN)/python -m showcase.pictures
 
 # Written from the code where it is reference; a warning, such as a link that leads nowhere, is an error. Then
 # every command block is run as it stands.

@@ -45,12 +45,13 @@ class Showcase:
 
     processes: Processes
 
-    def __init__(self, folder: Path, password: str, pace: float) -> None:
+    def __init__(self, folder: Path, password: str, pace: float, bundle: Path | None) -> None:
         self.password = password
         self.address = ""
         self.sns: dict[str, Child] = {}
         self.folder = folder
         self._pace = pace
+        self._bundle = bundle
         self._workspace = make_certificates(folder / "cert")
         self._apis: list[str] = []
 
@@ -130,20 +131,23 @@ class Showcase:
             "sn-api-port": api,
             "port": str(port),
             "data-dir": self.folder / "ui",
+            **({"bundle": self._bundle} if self._bundle else {}),
         }
         command = node_command("ui", options, "--http")
         return await start_node(self.processes, "ui", command, lasting=True)
 
 
 @asynccontextmanager
-async def showcase(folder: Path, password: str, port: int = 0, pace: float = 0.2) -> AsyncIterator[Showcase]:
+async def showcase(
+    folder: Path, password: str, port: int = 0, pace: float = 0.2, bundle: Path | None = None
+) -> AsyncIterator[Showcase]:
     """The swarm in this folder, until the block ends; then nothing of it is left. Raises `RunError`.
 
-    `pace`: seconds that a step of training takes.
+    `pace`: seconds that a step of training takes; `bundle`: what the UI installs on hosts.
     """
     logs = folder / "logs"
     logs.mkdir(parents=True)
-    made = Showcase(folder, password, pace)
+    made = Showcase(folder, password, pace, bundle)
     made.password_file.touch(0o600)
     made.password_file.write_text(password)
     admin = {"SLM_UI_ADMIN_USER": USER, "SLM_UI_ADMIN_PASSWORD_FILE": str(made.password_file)}
