@@ -86,7 +86,8 @@ def drawing(sns: Sequence[Site], swops: Sequence[Site], sls: Sequence[Site], sta
         groups.append(_moved(made, x, y))
         x, tallest = x + made.width + GAP, max(tallest, made.height)
     bottom = y + tallest if groups else bus
-    reach = max((each.x + each.width for each in (*groups, *row)), default=WIDTH - MARGIN)
+    ends = [each.x + each.width for each in groups] + [each.x + each.width for each in row]
+    reach = max(ends, default=WIDTH - MARGIN)
     return Drawing(reach + MARGIN, bottom + MARGIN, bus, reach, tuple(row), tuple(groups))
 
 
