@@ -86,12 +86,8 @@ def add_settings(app: FastAPI) -> None:
     async def reset_password(visit: Here, name: Name, password: Password) -> Done:
         require_good(password, name)
         await visit.site.users.set_password(name, await visit.site.passwords.hashed(password))
-        return Done(
-            Flash(
-                "done", visit.text("settings.password-set", name=name), shlex.join(("swarm", "ui", "password", name))
-            ),
-            PATH,
-        )
+        command = shlex.join(("swarm", "ui", "password", name))
+        return Done(Flash("done", visit.text("settings.password-set", name=name), command), PATH)
 
     @action(app, "/settings/users/remove", PATH)
     async def remove(visit: Here, name: Name) -> Done:
