@@ -1,9 +1,12 @@
 """The UI as one ASGI application: its parts, composed."""
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -57,9 +60,22 @@ PAGES: Final = (
 
 def make_app(site: Site) -> FastAPI:
     """The routes, without what stands before them."""
-    app = FastAPI(title="SLM-UI", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = _empty()
     app.state.site = site
+    app.router.routes.extend(_routes())
     add_errors(app)
+    return app
+
+
+def _empty() -> FastAPI:
+    return FastAPI(title="SLM-UI", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@cache
+def _routes() -> Sequence[BaseRoute]:
+    """Of all pages. They keep nothing: what they share lies in the `Site` of the application that a request came to.
+    So they are made once, which takes half a second."""
+    app = _empty()
     for add in PAGES:
         add(app)
 
@@ -69,7 +85,7 @@ def make_app(site: Site) -> FastAPI:
         return JSONResponse({"healthy": True})
 
     app.mount("/static", _Static(directory=FOLDER / "static"), name="static")
-    return app
+    return tuple(app.routes)
 
 
 def make_ui(site: Site) -> ASGIApp:

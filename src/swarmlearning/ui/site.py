@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from fastapi import Depends, Request
 
@@ -31,6 +31,9 @@ from swarmlearning.ui.store.users import User, Users
 from swarmlearning.ui.texts.catalogue import Language, chosen, text
 from swarmlearning.ui.texts.phrasebook import said
 
+DOWNLOADS: Final = 2
+"""Models that are fetched at a time: each is a file here until it has been sent."""
+
 
 class Site:
     """The parts of the UI that its pages share."""
@@ -55,6 +58,7 @@ class Site:
         self.jobs = Jobs(PastJobs(database), lambda: self.feed.news.publish("jobs"))
         self.examiner = Examiner(settings.licenses)
         self.archives = Archives(settings.folder / "diagnostics")
+        self.downloads = asyncio.Semaphore(DOWNLOADS)
         self.license = UiLicense(settings.licenses, self.feed.identified, settings.folder)
 
 

@@ -27,8 +27,6 @@ POINTS: Final = 250
 """Rounds of a curve that is drawn."""
 MOST_WHOLE: Final = 200
 """Runs that are saved with all their curves, the newest: each may have a megabyte."""
-DOWNLOADS: Final = 2
-"""Models that are fetched at a time: each is a file here until it has been sent."""
 
 Run = Annotated[str, Query(max_length=LONGEST)]
 
@@ -86,8 +84,6 @@ def add_runfiles(app: FastAPI) -> None:
 
 
 def _add_model(app: FastAPI) -> None:
-    free = asyncio.Semaphore(DOWNLOADS)
-
     @app.get("/experiments/model", response_class=Response, response_model=None)
     async def model(visit: Here, run: Run) -> Response:
         contract, number = key_of(run)
@@ -101,7 +97,7 @@ def _add_model(app: FastAPI) -> None:
         folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="model-")
         to = Path(folder.name) / "model.safetensors"
         try:
-            async with free:
+            async with visit.site.downloads:
                 await _download(visit, contract, to)
         except BaseException:
             await asyncio.to_thread(folder.cleanup)
