@@ -70,6 +70,10 @@ def add_settings(app: FastAPI) -> None:
         await visit.site.kept.set(DEFAULT, bundle)
         return Done(Flash("done", visit.text("settings.version-set", version=known[bundle])), PATH)
 
+    _add_users(app)
+
+
+def _add_users(app: FastAPI) -> None:
     @action(app, "/settings/users", PATH)
     async def add(visit: Here, name: Name, password: Password, role: Annotated[Role, Form()] = "viewer") -> Done:
         require_name(name)
