@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,6 +145,16 @@ async def test_a_host_that_goes_on_sending_is_given_up(tmp_path: Path, monkeypat
     with pytest.raises(MachineError, match="the model has not arrived within 0 s"):
         await fetched(target, "m-1", "digest", tmp_path / "models")(silent)
     assert list((tmp_path / "models").iterdir()) == []
+
+
+async def test_models_that_come_at_a_time_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, folder = tmp_path / "source", tmp_path / "models"
+    source.write_bytes(MODEL)
+    free = iter([models.SPARED + len(MODEL), models.SPARED - 1])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    with pytest.raises(MachineError, match="models: less than 1 GiB of the disk are free"):
+        await _taken(LocalMachine(), str(source), digest_file(source).root, folder, silent)
+    assert list(folder.iterdir()) == []
 
 
 @needs("sshd")

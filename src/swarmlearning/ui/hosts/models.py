@@ -80,7 +80,7 @@ async def _taken(machine: Machine, path: str, digest: str, folder: Path, tell: T
     part = await asyncio.to_thread(_new_part, folder)
     try:
         most = min(MOST_BYTES, shutil.disk_usage(folder).free - SPARED)
-        await machine.receive(path, part, most, partial(_tell, tell, path))
+        await machine.receive(path, part, most, partial(_tell, tell, path, folder))
         try:
             found = (await asyncio.to_thread(digest_file, part)).root
         except DigestError:
@@ -115,5 +115,11 @@ def _keep(part: Path, path: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _tell(tell: Tell, path: str, done: int, total: int) -> None:
+def _tell(tell: Tell, path: str, folder: Path, done: int, total: int) -> None:
+    """Tells how far it is. Raises `MachineError` where the disk has become full meanwhile, on which the UI keeps its
+    users and sessions, too."""
+    if shutil.disk_usage(folder).free < SPARED:
+        raise MachineError(
+            f"{folder}: less than {SPARED // 2**30} GiB of the disk are free: make room there, and repeat"
+        )
     tell(STEP, "running", path, done, total)
