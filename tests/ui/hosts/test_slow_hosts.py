@@ -9,8 +9,10 @@ from typing import Any
 import asyncssh
 import pytest
 
+from swarmlearning.ui.hosts import ssh
 from swarmlearning.ui.hosts.machine import MachineError
 from swarmlearning.ui.hosts.sftp import Sftp
+from swarmlearning.ui.hosts.ssh import SshMachine
 
 STALL = 0.3
 SIZE = 1_000_000
@@ -90,8 +92,13 @@ async def host(of: type[Hostile] | None, slowest: int = 1) -> AsyncIterator[tupl
         made.asked, made.opened = asked, opened
         return made
 
+    async def command(process: asyncssh.SSHServerProcess[bytes]) -> None:
+        process.stdout.write(b"4711\n")
+        asked.set()
+        await asyncio.Event().wait()
+
     key = asyncssh.generate_private_key("ssh-ed25519")
-    kind = {"sftp_factory": files} if of else {}
+    kind: dict[str, Any] = {"sftp_factory": files, "process_factory": command, "encoding": None} if of else {}
     async with (
         asyncssh.create_server(Open if of else Deaf, "127.0.0.1", 0, server_host_keys=[key], **kind) as server,
         asyncssh.connect(
@@ -146,6 +153,24 @@ async def test_a_transfer_is_cancelled_at_once_whatever_the_host_does(
         files._stall = GUARD * 10
         task = asyncio.ensure_future(acts(files, folder))
         await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize("of", [None, Silent])
+async def test_a_command_that_a_host_does_not_end_is_given_up(
+    of: type[Hostile] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one opens no session, the other says that it runs, and ends neither that nor what would end it."""
+    monkeypatch.setattr(ssh, "KILL_SECONDS", STALL)
+    async with asyncio.timeout(GUARD), host(of) as (files, asked):
+        machine = SshMachine("host", files._connection)
+        with pytest.raises(MachineError, match="not done after 0 s"):
+            await machine.run("true", seconds=STALL)
+        asked.clear()
+        task = asyncio.create_task(machine.run("true"))
+        await (asked.wait() if of else asyncio.sleep(0))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

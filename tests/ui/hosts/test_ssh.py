@@ -125,6 +125,15 @@ async def test_a_login_that_does_not_work_says_why_without_its_secret(
     assert login.key.reveal()[:200] not in shown or not login.key
 
 
+async def test_a_host_does_not_choose_the_numbers_by_which_a_key_is_agreed_on() -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    kex = ["diffie-hellman-group-exchange-sha256", "diffie-hellman-group18-sha512"]
+    server = await asyncssh.create_server(asyncssh.SSHServer, "127.0.0.1", 0, server_host_keys=[key], kex_algs=kex)
+    async with server:
+        with pytest.raises(Unreachable, match="no SSH connection: No matching key exchange"):
+            await look(Address("127.0.0.1", server.get_port()))
+
+
 async def test_a_host_compresses_nothing_so_that_little_stays_little(machine: SshMachine) -> None:
     for way in ("send", "recv"):
         assert machine._connection.get_extra_info(f"{way}_compression") == "none"

@@ -32,6 +32,11 @@ from swarmlearning.ui.hosts.sshkeys import private_key
 
 LOOK_SECONDS: Final = 15.0
 LOGIN_SECONDS: Final = 30.0
+KILL_SECONDS: Final = 10.0
+"""In which a host ends a command that is given up; it is not waited for any longer."""
+_KEX: Final = "-diffie-hellman-*"
+"""Keys are agreed on by elliptic curves alone, as every OpenSSH since 2011 does: in the others the host, whoever it is,
+may choose numbers with which the event loop is at work for a second, and again as often as it likes."""
 _KEEPALIVE: Final = {"keepalive_interval": 15, "keepalive_count_max": 4}
 _KILL: Final = 'kill -TERM "-$1" 2>/dev/null; sleep 1; kill -KILL "-$1" 2>/dev/null; true'
 
@@ -45,7 +50,7 @@ async def look(address: Address, seconds: float = LOOK_SECONDS) -> HostKey:
     _quiet()
     try:
         async with asyncio.timeout(seconds):
-            found = await asyncssh.get_server_host_key(address.host, address.port, config=None)
+            found = await asyncssh.get_server_host_key(address.host, address.port, config=None, kex_algs=_KEX)
     except TimeoutError:
         raise Unreachable(f"{address}: no SSH server has answered within {seconds:.0f} s; {HINT}") from None
     except (OSError, asyncssh.Error) as error:
@@ -97,6 +102,7 @@ async def _connect(address: Address, login: Login, pinned: HostKey) -> asyncssh.
                 gss_kex=False,
                 gss_auth=False,
                 host_based_auth=False,
+                kex_algs=_KEX,
                 compression_algs=None,  # of what a host compresses, any amount could come
                 login_timeout=LOGIN_SECONDS,
                 **_KEEPALIVE,
@@ -167,7 +173,7 @@ class SshMachine:
     async def _kill(self, process: int) -> None:
         """Ends a command there: closing its channel would leave it running."""
         with suppress(TimeoutError, OSError, asyncssh.Error):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(KILL_SECONDS):
                 await self._run(shell_command((str(process),)), shell_input(_KILL), Output(1000), Tail())
 
     async def send(self, source: Path, target: str, mode: int, told: Told) -> None:
