@@ -114,6 +114,7 @@ class Deployment:
                     await self._stop(machine, host, stops, tell)
                     for node in nodes:
                         if (name := proper_name(node.name)) in moved:
+                            tell("start", "waiting", f"{node.name} waits for its end where it was before")
                             await stops.passed(name)
                         for before in node.after:
                             tell("start", "waiting", f"{node.name} waits for {before}")
