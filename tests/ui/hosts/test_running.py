@@ -159,12 +159,15 @@ async def test_a_number_that_another_process_has_got_is_not_taken_for_the_node(t
     os.kill(int(number), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("line", ["garbage", "sn-1 running", "../x running detached {}", "sn-1 flying detached {}"])
+@pytest.mark.parametrize(
+    "line", ["garbage", "sn-1 running", "../x running detached 0.1.0 {}", "sn-1 flying detached 0.1.0 {}"]
+)
 async def test_a_hostile_host_s_states_are_left_out(line: str, tmp_path: Path) -> None:
     class Hostile(LocalMachine):
         async def run(self, script: str, *words: str, seconds: float = 0.0, most: int = 0, secret: str = "") -> Ran:
-            return Ran(0, f'{line}\nsn-2 running detached {{"api": "\\u001b[31m"}}\n'.encode(), "")
+            return Ran(0, f'{line}\nsn-2 running detached ../../x {{"api": "\\u001b[31m"}}\n'.encode(), "")
 
     found = await states(Hostile(), Layout(str(tmp_path)))
     assert [each.name for each in found] == ["sn-2"]
     assert "\x1b" not in found[0].report["api"]
+    assert found[0].version == ""  # it becomes part of a path
