@@ -38,8 +38,9 @@ def page() -> str:
 def texts_of_refusals() -> dict[str, list[str]]:
     """The texts with which a code is given, by the code's name in `Code`."""
     found: dict[str, list[str]] = defaultdict(list)
-    for _, tree in modules(""):
-        for name in ("Rejection", "Refusal", "ApiError"):
+    names = ("Rejection", "Refusal", "ApiError")
+    for _, tree in modules("", names):
+        for name in names:
             for call in calls(tree, name):
                 match call.args:
                     case [ast.Attribute(value=ast.Name(id="Code"), attr=attr), text, *_] if text_of(text):

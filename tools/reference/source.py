@@ -1,7 +1,7 @@
 """What only the source says: calls with their literal arguments."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -11,11 +11,12 @@ import swarmlearning
 PACKAGE: Final = Path(swarmlearning.__file__).parent
 
 
-def modules(below: str) -> Iterator[tuple[Path, ast.Module]]:
-    """The modules of the package at or below this path."""
+def modules(below: str, naming: Sequence[str] = ("",)) -> Iterator[tuple[Path, ast.Module]]:
+    """The modules of the package at or below this path that have one of these names in them."""
     place = PACKAGE / below
     for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-        yield path, _parsed(path)
+        if any(name in path.read_text() for name in naming):
+            yield path, _parsed(path)
 
 
 @cache
