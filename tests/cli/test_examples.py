@@ -88,6 +88,12 @@ FRAMEWORK = {"jax": "jax", "keras_tabular": "keras", "huggingface": "huggingface
 SMALL = {"fashion_mnist": {"IMAGES": "4000", "MAX_EPOCHS": "3"}}
 """Examples that take long are made smaller."""
 
+COMPILED_ONCE = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+"""What the run without a swarm has compiled, the sites need not compile again: half of an example with JAX."""
+
 NAMES = [
     pytest.param(name, marks=[needs(FRAMEWORK[name])] if name in FRAMEWORK else [])
     for name in sorted(script.parent.name for script in EXAMPLES.glob("*/train.py"))
@@ -100,6 +106,8 @@ NAMES = [
 def test_an_example_reaches_its_accuracy_without_a_swarm_and_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     """In one test, with an adapter where an example has that too: the framework is imported once."""
     variables = SMALL.get(name, {})
+    if name == "jax":
+        variables = {**COMPILED_ONCE, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     with script_interpreter(tmp_path, imports(name), variables) as python:
         run_alone(name, python, tmp_path / "alone", **variables)
         run_as_three(name, python, tmp_path, **variables)

@@ -38,8 +38,9 @@ SWARM_WORDS = f'"-P -m {COMMANDS}"* | "-m {COMMANDS}"*'
 NODES = """
 import swarmlearning.cli.main, swarmlearning.cli.run, swarmlearning.cli.sn, swarmlearning.cli.sl
 import swarmlearning.sn.node, swarmlearning.sn.api.app, swarmlearning.sl.node, swarmlearning.bridge.bridge
+import argparse, numpy, swarmlearning.client.pace, swarmlearning.client.session
 """
-"""Imports what the commands need that tests start."""
+"""Imports what the commands need that tests start, and `ml.py`."""
 
 LARGEST_REQUEST = 128 * 1024
 STAND_IN = Path(__file__).with_name("standin.py")
@@ -162,8 +163,10 @@ class Server:
 
 def _program(path: Path, script: str, shell: str = "sh") -> None:
     """`sh` knows descriptors below 10 only, which may be anybody's."""
-    path.write_text(f"#!/bin/{shell}\n{script}\n")
-    path.chmod(0o700)
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(f"#!/bin/{shell}\n{script}\n")
+    new.chmod(0o700)
+    new.replace(path)  # at once: a shell may just have begun to read the one that is there
 
 
 def _network() -> Path | None:

@@ -123,9 +123,9 @@ class Network(Swarm):
         """Starts SL `index` with an ML stand-in on the host of SN `at`, the SN that it is given."""
         host = self.hosts.address(at)
         options = self.sl_options(index, host_ip=host, sn_ip=host, sn_api_port=str(self.ports[at]))
-        return self.processes.node(
-            f"SL-{index}", "sl", options, ml=self.script(index, ml), within=self.hosts.command(at)
-        )
+        within = self.hosts.command(at)
+        script = self.script(index, ml) if within else self.forked_script(index, ml)
+        return self.processes.node(f"SL-{index}", "sl", options, ml=script, within=within)
 
     def kill_sns(self) -> None:
         """All of them at once."""

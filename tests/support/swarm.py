@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from support.certs import make_workspace
 from support.ml import CONTRACT
-from support.processes import Process, Processes
+from support.processes import Process, Processes, nodes, nodes_interpreter
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
@@ -85,7 +85,7 @@ class Swarm:
     ) -> Process:
         """Starts SL number `index`, with an ML stand-in if there are arguments `ml` for one; `changes` are options."""
         options = self.sl_options(index, identity, **changes)
-        script = self.script(index, ml) if ml else ()
+        script = self.forked_script(index, ml) if ml else ()
         return self.processes.node(f"SL-{index}", "sl", options, ml=script, environment=environment)
 
     def sl_options(self, index: int, identity: str = "", **changes: str | Path) -> dict[str, str | Path]:
@@ -104,7 +104,7 @@ class Swarm:
     def train(self, index: int, sl: Process, *ml: str) -> Process:
         """Starts an ML stand-in by hand beside a running SL."""
         return self.processes.start(
-            f"ML-{index}", *self.script(index, ml), environment={"SWARM_CHANNEL": sl.ready["channel"]}
+            f"ML-{index}", *self.forked_script(index, ml), environment={"SWARM_CHANNEL": sl.ready["channel"]}
         )
 
     def start_sites(self, *ml: str, count: int = 3) -> list[Process]:
@@ -114,6 +114,12 @@ class Swarm:
     def script(self, index: int, ml: Sequence[str]) -> list[str | Path]:
         """The command of an ML stand-in."""
         return [sys.executable, ML, "--index", str(index), *ml]
+
+    def forked_script(self, index: int, ml: Sequence[str]) -> list[str | Path]:
+        """The same, forked where nodes are, by a process that stands in for it: most of its start is imports."""
+        if not nodes().can_start({}):
+            return self.script(index, ml)
+        return [nodes_interpreter(self.directory), *self.script(index, ml)[1:]]
 
     # --- what can be seen of it -------------------------------------------------------------------------------------
 
