@@ -44,6 +44,8 @@ from swarmlearning.views.told import alerts_of
 logger = logging.getLogger("swarm.ui")
 T = TypeVar("T")
 
+PAGE_SECONDS: Final = 5.0
+"""A page waits so long for what only an SN has."""
 READERS: Final[frozenset[Role]] = OPERATORS | {"OBSERVER"}
 KNOWN: Final = "sns"
 """The setting that keeps the addresses of the network's SNs, for a start while the one named is gone."""
@@ -181,7 +183,7 @@ class Feed:
         async def fetch(operator: Operator) -> bytes:
             return await operator.client.block(height)
 
-        return await self.use(fetch)
+        return await self.use(fetch, PAGE_SECONDS)
 
     async def _verify(self, add: Callable[[Step], None]) -> None:
         """Gives all blocks of the SN in use, from block 0, each verified anew. Raises `UserError`."""

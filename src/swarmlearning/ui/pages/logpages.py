@@ -1,5 +1,6 @@
 """The page of logs, which goes on with what a node logs while it is looked at."""
 
+import asyncio
 from typing import Annotated, Final
 
 from fastapi import FastAPI, Query
@@ -24,6 +25,8 @@ from swarmlearning.ui.site import Here, Visit
 from swarmlearning.views.names import displayed
 
 PATH: Final = "/projects/logs"
+FIRST_SECONDS: Final = 3.0
+"""The page waits so long for a node; then it is shown without its lines, and goes on asking."""
 CURSOR: Final = "^([0-9:]{1,64}~([0-9a-f]{2}){0,3})?$"
 Uid = Annotated[str, Query(max_length=200)]
 Named = Annotated[str, Query(max_length=200)]
@@ -66,6 +69,9 @@ async def _excerpt(visit: Visit, shown: Source, cursor: str, *, wait: bool) -> E
     if not visit.feed.may_act:
         return Excerpt(withheld=visit.text("errors.observer", role=visit.feed.role or "-"))
     try:
-        return await visit.feed.use(work)
+        async with asyncio.timeout(None if wait else FIRST_SECONDS):
+            return await visit.feed.use(work)
+    except TimeoutError:
+        return Excerpt(late=True)
     except UserError as error:
         return Excerpt(fault=displayed(str(error), LONGEST_FAULT), cursor=cursor)

@@ -40,7 +40,7 @@ class Source(msgspec.Struct, frozen=True):
 class Excerpt(msgspec.Struct, frozen=True):
     """A part of a log, safe to show. `cursor`: what the next one is asked for by; `more`: there is more at once;
     `lost`: some of it is missing before. `withheld`: the site does not give it, and says this; `fault`: it cannot be
-    read now."""
+    read now; `late`: the node has not answered yet."""
 
     text: str = ""
     cursor: str = ""
@@ -48,6 +48,7 @@ class Excerpt(msgspec.Struct, frozen=True):
     lost: bool = False
     withheld: str = ""
     fault: str = ""
+    late: bool = False
 
 
 class LogsView(msgspec.Struct, frozen=True):
