@@ -58,6 +58,14 @@ HOST_KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExM
         ),
         ("rounds stop when one more SN fails (a, b)", "Runden stehen still, wenn noch ein SN ausfällt (a, b)"),
         ("its script is gone; and nobody has told why", "its script is gone; and nobody has told why"),
+        ("waits for SWOP-a, SWOP-b to come back", "wartet auf die Rückkehr von SWOP-a, SWOP-b"),
+        (
+            "1 of 4 sessions of contract x are open; round 0 waits for 3 more; waiting for a (lost since 2026-01-01 "
+            "10:00:00Z)",
+            "1 von 4 Sitzungen des Vertrags x sind geöffnet; Runde 0 wartet auf 3 weitere; wartet auf a (verloren seit "
+            "2026-01-01 10:00:00Z)",
+        ),
+        ("a site waits for two others", "a site waits for two others"),
         ("start the others; and dance", "start the others; and dance"),
         ("", ""),
     ],

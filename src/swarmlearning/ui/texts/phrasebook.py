@@ -20,10 +20,12 @@ _AREA: Final = "phrases."
 _MORE: Final = "more"
 _FORMS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("count", "number", "height", "have", "need", "all", "of"), r"\d{1,20}"),
+    "at": r"[\d: TZ+.-]{4,40}",
     "time": r"\d{1,12} (?:s|min|h|days)",
     "usual": r"(?: \(its rounds take about \d{1,12} (?:s|min|h|days)\))?",
     "last": r"(?: \(the last one: an operator has stopped the training\))?",
     "list": r"[^;]{1,1000}",
+    **dict.fromkeys(("node", "first"), r"[^\s;:]{1,100}"),
     "command": r"[^;]{1,400}",
 }
 """What can stand in a place, by its name. The name of one that is a phrase itself ends with `_`."""
@@ -33,11 +35,16 @@ _REST: Final = re.compile(r"^(.*) and (\d+) more$", re.DOTALL)
 
 
 class _Phrase(NamedTuple):
-    """`part`: the longest text in it that is always the same, which is looked for first."""
+    """`parts`: the texts in it that never change, the first and the last one empty where a value stands there."""
 
-    part: str
+    parts: tuple[str, ...]
     form: re.Pattern[str]
     said: str
+
+    def may_be(self, sentence: str) -> bool:
+        """Whether it is worth an attempt; this takes far less time than one."""
+        begins, ends = sentence.startswith(self.parts[0]), sentence.endswith(self.parts[-1])
+        return begins and ends and all(part in sentence for part in self.parts)
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +77,7 @@ class _Reader:
         if depth == 0:
             return None
         for phrase in _phrases(self._language):
-            if phrase.part not in sentence:
+            if not phrase.may_be(sentence):
                 continue
             self._left -= 1
             match = phrase.form.fullmatch(sentence) if self._left >= 0 else None
@@ -107,15 +114,11 @@ def _phrases(language: Language) -> tuple[_Phrase, ...]:
     """Those that say most come first."""
     found = [both for key, both in catalogue().items() if key.startswith(_AREA)]
     found.sort(key=lambda both: len(PLACE.sub("", both["en"])), reverse=True)
-    return tuple(_Phrase(_part(both["en"]), _form(both["en"]), both[language]) for both in found)
+    return tuple(_Phrase(tuple(PLACE.split(both["en"])[::2]), _form(both["en"]), both[language]) for both in found)
 
 
 def _filled(phrase: str, values: Mapping[str, str | None]) -> str:
     return PLACE.sub(lambda place: str(values[place[1]]), phrase)
-
-
-def _part(phrase: str) -> str:
-    return max(PLACE.split(phrase)[::2], key=len)
 
 
 def _form(phrase: str) -> re.Pattern[str]:
