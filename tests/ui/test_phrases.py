@@ -65,6 +65,14 @@ HOST_KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExM
             "1 von 4 Sitzungen des Vertrags x sind geöffnet; Runde 0 wartet auf 3 weitere; wartet auf a (verloren seit "
             "2026-01-01 10:00:00Z)",
         ),
+        (
+            "Round 3 has waited 4 min 10 s for a-1: its ML process trains at 1,234.5 batches/s, about 5 s to go",
+            "Runde 3 wartet seit 4 min 10 s auf a-1: sein ML-Prozess trainiert mit 1,234.5 Batches/s, noch etwa 5 s",
+        ),
+        (
+            "Round 3 has waited 31 s: 2 models in, minPeers 3",
+            "Runde 3 wartet seit 31 s: 2 Modelle eingegangen, minPeers 3",
+        ),
         ("a site waits for two others", "a site waits for two others"),
         ("start the others; and dance", "start the others; and dance"),
         ("", ""),

@@ -21,6 +21,8 @@ _MORE: Final = "more"
 _FORMS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("count", "number", "height", "have", "need", "all", "of"), r"\d{1,20}"),
     "at": r"[\d: TZ+.-]{4,40}",
+    "span": r"\d[\d.]{0,6} (?:s|min|h|d)(?: \d{1,2} (?:s|min|h))?",
+    "rate": r"[\d,.]{1,20}",
     "time": r"\d{1,12} (?:s|min|h|days)",
     "usual": r"(?: \(its rounds take about \d{1,12} (?:s|min|h|days)\))?",
     "last": r"(?: \(the last one: an operator has stopped the training\))?",
