@@ -68,3 +68,20 @@ def test_a_build_names_target_tag_base_and_context(tmp_path: Path) -> None:
         *("podman", "build", "--target", "sn", "--tag", f"swarmlearning/sn:{__version__}", "--format", "docker"),
         *("--layers", "--build-arg", "BASE=base:1", "--file", f"{tmp_path}/images/Dockerfile", str(tmp_path)),
     ]
+
+
+def test_packages_are_downloaded_once_for_what_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled = []
+
+    def fill(requirements: Path, target: Path, pythons: object) -> None:
+        target.mkdir(parents=True)
+        filled.append(pythons)
+        if len(filled) > 1:
+            (target / bundle.NOTE).touch()
+
+    monkeypatch.setattr(bundle, "KEPT", tmp_path)
+    monkeypatch.setattr(bundle, "fill", fill)
+    first = bundle.packages([(3, 11)])
+    assert bundle.packages([(3, 11)]) == bundle.packages([(3, 11)]) == first
+    assert bundle.packages([(3, 12)]) != first
+    assert filled == [[(3, 11)], [(3, 11)], [(3, 12)]]  # the first was not whole

@@ -214,6 +214,7 @@ def test_an_open_page_recovers_when_the_ui_was_killed_and_runs_again(tmp_path: P
             page.get_by_label("Password").fill(PASSWORD)
             page.get_by_role("button", name="Sign in").click()
             page.locator("#nodes").get_by_text("SN-1").first.wait_for()
+            page.wait_for_load_state()  # with its scripts: without them no page notices anything
             page.evaluate("window.same = true")
             ui.process.kill()
             page.locator("#live-note").get_by_text("connection").wait_for()
