@@ -10,6 +10,7 @@ import bundle
 import images
 import lock
 from swarmlearning import __version__
+from swarmlearning.ui.hosts.wheelhouse import NOTE
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "packaging"
@@ -77,7 +78,7 @@ def test_packages_are_downloaded_once_for_what_is_locked(tmp_path: Path, monkeyp
         target.mkdir(parents=True)
         filled.append(pythons)
         if len(filled) > 1:
-            (target / bundle.NOTE).touch()
+            (target / NOTE).touch()
 
     monkeypatch.setattr(bundle, "KEPT", tmp_path)
     monkeypatch.setattr(bundle, "fill", fill)
