@@ -131,6 +131,7 @@ def collect(on: Stage) -> None:
         go(page, "/diagnostics")
         press(page, "Collect logs")
         end_job(page)
+        page.wait_for_load_state()
         with page.expect_download() as download:
             page.locator("#archives a[download]").first.click()
         return download.value.path().read_bytes()
