@@ -60,7 +60,7 @@ def test_an_sl_is_led_to_the_sn_that_answers(
     named: Contact, used: str, host: str | None, port: str | None, service: str | None
 ) -> None:
     profile = Profile("group", "runner", "PROCESS", "", (NodeDefinition(0),))
-    variables = pair(profile, named.by(used), LIMITS, RUN, "", ATTEMPT, 0, uid("sl")).sl_environment
+    variables = pair(profile, named.via(used), LIMITS, RUN, "", ATTEMPT, 0, uid("sl")).sl_environment
     names = ("SN_NODE_IP", "SN_API_SERVER_PORT", "SN_API_SERVICE")
     assert tuple(map(variables.get, names)) == (host, port, service)
 

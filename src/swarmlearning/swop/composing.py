@@ -22,8 +22,8 @@ class Contact(NamedTuple):
     network_id: str = ""
     license_servers: LicenseServers = NO_SERVERS
 
-    def by(self, address: str) -> "Contact":
-        """The same by the SN at this address, `host:port`, in place of the one that was named, unless it is that."""
+    def via(self, address: str) -> "Contact":
+        """The same through the SN at this `host:port`; unchanged if that is the service that was named."""
         if address == self.sn_api_service:
             return self
         host, port = split(address)

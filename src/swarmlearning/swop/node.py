@@ -101,8 +101,8 @@ async def _work(
     member.answer_checkups([split(settings.sn_address)[0]])
 
     def contact() -> Contact:
-        """By the SN in use: SLs that are started while the named one is down have to find another."""
-        return settings.contact.by(member.follower.client.address)
+        """Through the SN in use: SLs that start while the named one is down have to find another."""
+        return settings.contact.via(member.follower.client.address)
 
     driver = Driver(
         *(settings.profile, contact, member.follower, member.sender, manager),
