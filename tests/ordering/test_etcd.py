@@ -36,6 +36,12 @@ def make_logs(cluster: Cluster, root: Path) -> list[EtcdLog]:
     return [EtcdLog(host.gateway, cluster.file(root / f"{host.uid}.sqlite"), no_archive) for host in cluster.hosts]
 
 
+@pytest.fixture(autouse=True)
+def _patient_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change takes as long as the machine's disk needs: no test here is about the bound of an SN."""
+    monkeypatch.setattr("swarmlearning.ordering.etcd.gateway.CHANGE_SECONDS", 60.0)
+
+
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     made = Cluster(tmp_path, 3)
