@@ -87,7 +87,8 @@ def test_goodput_prints_a_json_line() -> None:
     assert (line.nodes, line.mb, line.mbit, line.seconds, line.train_s, line.seed) == (3, 1, 30, 8, 1, 5)
     assert line.killed not in line.each_share
     assert len(line.each_share) == 2
-    assert 0 < line.share == line.star_share < 1
+    assert 0 < line.share < 1
+    assert line.star_share == line.share
     assert 0 < line.limit_share < 1
     assert 2 <= line.killed_at_s <= 6
     assert line.rounds > 0

@@ -68,9 +68,8 @@ def test_no_share_of_the_model_is_faster_than_the_limit() -> None:
 
     def seconds(shares: tuple[int, int, int]) -> float:
         """(1 + (N - 2) w) · S / r of the slowest site."""
-        return max(
-            (1 + share / steps) * size / link.bytes_per_second for share, link in zip(shares, links, strict=True)
-        )
+        each = zip(shares, links, strict=True)
+        return max(float((1 + share / steps) * size / link.bytes_per_second) for share, link in each)
 
     best = min(seconds((a, b, steps - a - b)) for a in range(steps + 1) for b in range(steps + 1 - a))
     assert best == pytest.approx(limit_seconds(size, links), rel=0.01)
