@@ -110,6 +110,17 @@ def test_layers_that_nobody_has_changed_are_measured_at_once(tmp_path: Path, mon
     assert used == [np.float32]
 
 
+@pytest.mark.parametrize("previous", [False, True])
+def test_a_block_of_infinities_that_all_models_share_costs_nobody_its_influence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, previous: bool
+) -> None:
+    monkeypatch.setattr(streaming, "block_elements", lambda models: 2)
+    models = [{"a.mask": np.array([-np.inf, np.inf], np.float32), "b": np.array([value], "f4")} for value in (1, 2, 6)]
+    receipt, _ = measured(tmp_path, "mean", models, {**models[0], "b": np.zeros(1, "f4")} if previous else None)
+    cosine = 1.0 if previous else None
+    assert receipt.influences == (Influence(2.0, cosine), Influence(1.0, cosine), Influence(3.0, cosine))
+
+
 def test_influences_are_measured_on_request_only_and_change_no_bit(tmp_path: Path) -> None:
     models = [{"w": row} for row in random_models("F32", 3, 1000)]
     receipt, result = measured(tmp_path, "mean", models, None)

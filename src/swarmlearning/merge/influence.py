@@ -60,7 +60,7 @@ def tally(models: Models, block: Block, rows: Array, merged: Array) -> Float64:
 
 def _kept(square: float, a: Array, b: Array) -> bool:
     """True if float32 has room for this squared distance of two vectors."""
-    return _LEAST < square < np.inf or np.array_equal(a, b)
+    return _LEAST < square < np.inf or (square <= _LEAST and np.array_equal(a, b))
 
 
 def _sums(real: Real, dtype: str, rows: Array, merged: Array, previous: Array | None) -> Float64:
