@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from swarmlearning.merge.merging import MergeReceipt, Source, merge
-from swarmlearning.tensors.file import DTYPES, Array, Tensor, read, write
+from swarmlearning.merge.streaming import ALIGNMENT, Range
+from swarmlearning.tensors.file import DTYPES, Array, Header, Tensor, read, write
 
 Model = Mapping[str, Array | Tensor]
 
 FLOAT_BITS: dict[str, Any] = {"F16": np.uint16, "BF16": np.uint16, "F32": np.uint32, "C64": np.uint32, "F64": np.uint64}
+SIZE = 1000
+"""Values of a model of `noise` or a `line`."""
+
 INTEGERS = ("U64", "I64", "U32", "I32", "U16", "I16", "U8", "I8")
 
 
@@ -81,3 +86,22 @@ def random_models(tag: str, count: int, elements: int, seed: int = 0) -> list[Ar
 
 def random_bytes(seed: int, size: int) -> bytes:
     return hashlib.shake_128(str(seed).encode()).digest(size)
+
+
+def ranges(header: Header, cuts: Sequence[int]) -> list[Range]:
+    """Those between these multiples of `ALIGNMENT`, which are together all of the data section."""
+    inner = {cut * ALIGNMENT for cut in cuts if 0 < cut * ALIGNMENT < header.data_size}
+    return [Range(*pair) for pair in pairwise(sorted({0, *inner, header.data_size}))]
+
+
+def noise(rng: np.random.Generator, scales: Sequence[float], about: float = 1.0) -> Array:
+    """Models about a random one, each with its scale of noise."""
+    own = rng.standard_normal((len(scales), SIZE)) * np.array(scales)[:, None]
+    result: Array = about * rng.standard_normal(SIZE) + own
+    return result
+
+
+def line(rng: np.random.Generator, places: Sequence[float], scale: float) -> Array:
+    """Models nearly on a line."""
+    result: Array = np.outer(places, rng.standard_normal(SIZE)) + noise(rng, [scale] * len(places))
+    return result

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from merge.model_files import Model, sources, stored
+from merge.model_files import SIZE, Model, line, noise, sources, stored
 from swarmlearning.merge.arithmetic import GRID
 from swarmlearning.merge.merging import merge
 from swarmlearning.tensors.file import Array, read_header
 
-SIZE = 1000
 SINGLE, AGAIN, OVERFLOWN, BOTH = 2, 3, 4, 5
 """The number of times that models are read: one to three times for their Gram matrix, once more where that overflows,
 and to build the result."""
@@ -54,22 +53,9 @@ def check(shares: Array, models: Array, weights: Array) -> None:
     assert objective[0] <= objective[1] * (1 + 1e-9)
 
 
-def noise(rng: np.random.Generator, scales: Sequence[float], about: float = 1.0) -> Array:
-    """Models about a random one, each with its scale of noise."""
-    own = rng.standard_normal((len(scales), SIZE)) * np.array(scales)[:, None]
-    result: Array = about * rng.standard_normal(SIZE) + own
-    return result
-
-
 def signs(rng: np.random.Generator, sizes: Sequence[float]) -> Array:
     """Steps of one size, as the first of Adam: the roundings of their products all go the same way."""
     result: Array = np.outer(sizes, np.ones(SIZE)) * np.sign(rng.standard_normal((len(sizes), SIZE)))
-    return result
-
-
-def line(rng: np.random.Generator, places: Sequence[float], scale: float) -> Array:
-    """Models nearly on a line."""
-    result: Array = np.outer(places, rng.standard_normal(SIZE)) + noise(rng, [scale] * len(places))
     return result
 
 

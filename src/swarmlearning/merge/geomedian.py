@@ -16,11 +16,15 @@ from them to the bit. The Gram matrix differs in its last bits between machines,
 machines would find. Of an even number of models nearly on a line, many points are almost as good as the median: there
 the iteration ends after `STEPS`, and the sum of distances is within 1e-5 of the least.
 
+Where ranges of the models are at different sites, each takes the Gram matrix of its range (`measured`), and what is
+decided, from the sum of these, holds for all ranges (`settle`). The whole merge has one range.
+
 E. Weiszfeld, F. Plastria: On the point for which the sum of the distances to n given points is minimum (2009).
 Y. Vardi, C.-H. Zhang: The multivariate L1-median and associated data depth (2000).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -28,9 +32,10 @@ import numpy as np
 
 from swarmlearning.merge.arithmetic import GRID, Float64, NonFinite, Real, reals, weighted_mean
 from swarmlearning.merge.constants import without_constants
+from swarmlearning.merge.parts import LOST, SCALE, GramPart, total_gram
 from swarmlearning.merge.products import gram_matrix
-from swarmlearning.merge.streaming import Block, Models, Plan, values_in
-from swarmlearning.tensors.file import Array
+from swarmlearning.merge.streaming import Block, Models, Plan, float_values
+from swarmlearning.tensors.file import Array, Header
 
 TOLERANCE: Final = 1e-12
 """The iteration ends when no coefficient (they sum to 1) moves by more than this, or after `STEPS`."""
@@ -38,15 +43,57 @@ STEPS: Final = 2000
 
 _NEAR: Final = 0.01  # squared distance against the square of what it is a difference of: rounding counts 100 times
 _STEADY: Final = 200  # steps to `TOLERANCE`: errors of the Gram matrix count up to 7 times in the coefficients
-_LOST: Final = 2.0**-120  # a squared distance for each value: float32 keeps 29 bits of a mean product so small
-_SCALE: Final = 2.0**-600  # squares of scaled values stay below 1e256; the scale changes no coefficient
 _ROUNDING: Final = 1e-14  # of a squared distance against the squares it is the difference of
+
+
+@dataclass(frozen=True)
+class Look:
+    """A pass for the Gram matrix: about the point of these shares; none: about the median of the first three models."""
+
+    about: tuple[float, ...] = ()
 
 
 def geomedian(models: Models) -> Plan:
     """Raises NonFinite and ModelUnreadable."""
-    coefficients = on_grid(_shares(models))
-    return Plan(partial(weighted_mean, coefficients=coefficients), coefficients)
+    found = begin(models.weights)
+    while isinstance(found, Look):
+        found = settle(models.weights, models.header, found, [measured(models, found)])
+    return Plan(partial(weighted_mean, coefficients=found), found)
+
+
+def begin(weights: Sequence[int]) -> Look | tuple[int, ...]:
+    """The first look that has to be taken of models of these weights; or the coefficients, where none has to be."""
+    single = majority(weights)
+    if single is not None:
+        return on_grid(np.eye(len(weights))[single])
+    if len(weights) == 2:  # of equal weight: each point between them is a median, and the mean is preferred
+        return on_grid(_normalised(weights))
+    return Look()
+
+
+def settle(weights: Sequence[int], header: Header, look: Look, parts: Sequence[GramPart]) -> Look | tuple[int, ...]:
+    """What follows from a look at all ranges: the coefficients, or the one more look that is needed.
+
+    Raises PartError when these are not the parts of all ranges.
+    """
+    gram = total_gram(parts, header, len(weights))
+    shares, steps = minimise(gram, _normalised(weights))
+    if not look.about and (steps > _STEADY or not _stands_out(gram, shares, float_values(header) * LOST)):
+        return Look(tuple(shares.tolist()))
+    return on_grid(shares)
+
+
+def measured(models: Models, look: Look) -> GramPart:
+    """What these see of their range, in float64 where that is too large for float32. Raises NonFinite."""
+    if not look.about:
+        gram = _gram(models, np.float32)
+        if np.isfinite(gram).all():  # finite models may have squares beyond float32
+            return GramPart(models.range, gram)
+    for scaled in (False, True):
+        gram = _gram(models, np.float64, look.about, SCALE if scaled else 1.0)
+        if np.isfinite(gram).all():
+            return GramPart(models.range, gram, scaled)
+    raise NonFinite
 
 
 def majority(weights: Sequence[int]) -> int | None:
@@ -65,34 +112,12 @@ def on_grid(shares: Float64) -> tuple[int, ...]:
     return tuple(whole.tolist())
 
 
-def _shares(models: Models) -> Float64:
-    weights: Float64 = np.array(models.weights, np.float64) / sum(models.weights)
-    single = majority(models.weights)
-    if single is not None:
-        vertex: Float64 = np.eye(len(weights))[single]
-        return vertex
-    if len(weights) == 2:  # of equal weight: each point between them is a median, and the mean is preferred
-        return weights
-    gram = _gram(models, np.float32)
-    if not np.isfinite(gram).all():  # finite models may have squares beyond float32
-        gram = _gram_in_range(models)
-    shares, steps = minimise(gram, weights)
-    values = sum(values_in(block) for block in models.float_blocks)
-    if steps > _STEADY or not _stands_out(gram, shares, values * _LOST):
-        shares, _ = minimise(_gram_in_range(models, shares), weights)
+def _normalised(weights: Sequence[int]) -> Float64:
+    shares: Float64 = np.array(weights, np.float64) / sum(weights)
     return shares
 
 
-def _gram_in_range(models: Models, about: Float64 | None = None) -> Float64:
-    """The Gram matrix in float64, of scaled models where their squares are beyond that. Raises NonFinite."""
-    for scale in (1.0, _SCALE):
-        gram = _gram(models, np.float64, about, scale)
-        if np.isfinite(gram).all():
-            return gram
-    raise NonFinite
-
-
-def _gram(models: Models, real: Real, about: Float64 | None = None, scale: float = 1.0) -> Float64:
+def _gram(models: Models, real: Real, about: Sequence[float] = (), scale: float = 1.0) -> Float64:
     """Inner products (n, n) of the models about the point of these shares, or about the median of three of them.
 
     `real`: what differences and products are rounded to, but for models of float64. NaN or infinite for models that
@@ -104,7 +129,7 @@ def _gram(models: Models, real: Real, about: Float64 | None = None, scale: float
         """Uses up `rows`."""
         if scale != 1:
             rows *= scale
-        if about is None:
+        if not about:
             centre = _median_of_three(*rows[:3])
         else:  # no BLAS: for a product so large it would start threads of its own
             centre = sum(share * row for share, row in zip(about, rows, strict=True) if share)

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from swarmlearning.merge.arithmetic import GRID, Combine, NonFinite
-from swarmlearning.merge.faults import find_faults
+from swarmlearning.merge.arithmetic import GRID, Combine, Float64, NonFinite
+from swarmlearning.merge.faults import Faulty, find_faults
 from swarmlearning.merge.influence import Influence, influences, tally
-from swarmlearning.merge.methods import METHODS
-from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, build, processors
+from swarmlearning.merge.methods import METHODS, Method
+from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, Range, Tally, build, processors
 from swarmlearning.tensors.file import Header, TensorFileError, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest
 
@@ -61,13 +61,8 @@ class TooFewModels(MergeError):
         self.excluded = excluded
 
 
-class _Faulty(Exception):
-    """`tensors`: UID -> the first tensor at fault, of each model that has to be left out."""
-
-    def __init__(self, tensors: dict[str, str]) -> None:
-        super().__init__(tensors)
-        self.tensors = tensors
-
+Write: TypeAlias = Callable[[Models, Combine, Path, Tally | None], Float64 | None]
+"""`streaming.build`, or `build_part`."""
 
 Weigh: TypeAlias = Callable[[Mapping[str, int]], Mapping[str, int]]
 """Returns the weights in a merge of exactly these sources, from UID -> weight; both positive."""
@@ -121,7 +116,7 @@ def merge(
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
-    _check(method, sources, previous, out)
+    check(method, sources, previous, out)
     weighted = sorted((source for source in sources if source.weight), key=lambda source: source.uid)
     if not weighted:
         raise NothingToMerge(f"none of the {len(sources)} models has a weight; the previous model stands")
@@ -135,20 +130,22 @@ def merge(
                 raise TooFewModels(len(left), minimum, _listed(excluded))
             try:
                 with opened(_weighed(left, weigh), header, previous, threads or processors(), on_read) as models:
-                    plan, measured = _built(method, models, out, influence)
+                    plan, sums = built(method, METHODS[method], models, out, influence)
             except ModelUnreadable as error:
                 if error.uid is None:
                     raise MergeError(f"{previous}: cannot be read: {error.reason}") from error
                 excluded[error.uid] = Exclusion(error.uid, Reason.UNREADABLE, error.reason)
-            except _Faulty as error:
-                excluded |= {uid: Exclusion(uid, Reason.NON_FINITE, text) for uid, text in error.tensors.items()}
+            except Faulty as error:
+                excluded |= {uid: Exclusion(uid, Reason.NON_FINITE, it.text) for uid, it in error.faults.items()}
             else:
+                measured = () if sums is None else influences(sums)
                 return MergeReceipt(method, models.uids, plan.coefficients, _listed(excluded), measured)
     except TensorFileError as error:
         raise MergeError(str(error)) from error
 
 
-def _check(method: str, sources: Sequence[Source], previous: Path | None, out: Path) -> None:
+def check(method: str, sources: Sequence[Source], previous: Path | None, out: Path) -> None:
+    """Raises MergeError when this cannot be meant."""
     if method not in METHODS:
         raise MergeError(f"unknown merge method {method!r}; there are {', '.join(METHODS)}")
     for uid, count in Counter(source.uid for source in sources).items():
@@ -203,24 +200,39 @@ def _expected(headers: list[Header], previous: Path | None, structure: str) -> H
     return Counter(headers).most_common(1)[0][0] if headers else None
 
 
-def _built(method: str, models: Models, out: Path, influence: bool) -> tuple[Plan, tuple[Influence, ...]]:
-    """Merge these into `out`. Raises _Faulty and ModelUnreadable: those have to be left out."""
+def built(
+    name: str, method: Method, models: Models, out: Path, influence: bool, write: Write = build
+) -> tuple[Plan, Float64 | None]:
+    """Merge these into `out`, and give the sums for their influence, if that is wanted.
+
+    Raises Faulty, ModelUnreadable and UnmergeableError.
+    """
     combine: Combine | None = None
     try:
-        plan = METHODS[method](models)
+        plan = method(models)
         combine = plan.combine
-        sums = build(models, plan.combine, out, partial(tally, models) if influence else None)
-        return plan, () if sums is None else influences(sums)
+        return plan, write(models, plan.combine, out, partial(tally, models) if influence else None)
     except NonFinite:
-        tensors = find_faults(models, combine)
-    if tensors:
-        raise _Faulty(tensors)
-    raise UnmergeableError(f"{method}: the result is not finite, though none of the models is at fault")
+        pass  # with its blocks
+    raise blamed(name, models, combine)
+
+
+def blamed(name: str, models: Models, combine: Combine | None = None) -> Faulty | UnmergeableError:
+    """The error of a merge that is not finite: who has to be left out. `combine`: None where there is no plan yet."""
+    faults = find_faults(models, combine)
+    if faults:
+        return Faulty(faults)
+    return UnmergeableError(f"{name}: the result is not finite, though none of the models is at fault")
 
 
 @contextmanager
 def opened(
-    sources: Sequence[Source], header: Header, previous: Path | None, threads: int, on_read: OnRead
+    sources: Sequence[Source],
+    header: Header,
+    previous: Path | None,
+    threads: int,
+    on_read: OnRead,
+    part: Range | None = None,
 ) -> Iterator[Models]:
     """The files, open for one or more passes; all have this header. Raises ModelUnreadable."""
     with ExitStack() as stack:
@@ -239,6 +251,7 @@ def opened(
             previous=None if previous is None else descriptor(None, previous),
             threads=threads,
             on_read=on_read,
+            part=part,
         )
 
 

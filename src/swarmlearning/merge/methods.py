@@ -14,3 +14,7 @@ from swarmlearning.merge.streaming import Models, Plan
 Method = Callable[[Models], Plan]
 
 METHODS: Final[dict[str, Method]] = {"mean": mean, "coordmedian": coordmedian, "geomedian": geomedian}
+
+RANGED: Final[dict[str, Method]] = {"mean": mean, "coordmedian": coordmedian, "geomedian": mean}
+"""How a range of the models is merged by itself, given the coefficients, by the methods of which it can be: none reads
+the models beforehand, and each element depends on nothing but the models' and the previous result's in its place."""

@@ -21,7 +21,7 @@ import numpy as np
 
 from swarmlearning.merge.arithmetic import FLOATS, Combine, Float64
 from swarmlearning.merge.constants import combined
-from swarmlearning.tensors.file import DTYPES, Array, Header, overwrite, read_at, write_at
+from swarmlearning.tensors.file import DTYPES, Array, Header, amend, overwrite, read_at, write_at
 
 Result = TypeVar("Result")
 
@@ -31,6 +31,10 @@ OnRead = Callable[[int], None]
 LANES: Final = 8
 THREADS: Final = 4
 """At most: beyond, memory is the limit, and each thread has blocks of its own."""
+
+ALIGNMENT: Final = 8
+"""Bytes. The data section begins at a multiple of it, and tensors lie in it by falling size of their elements, none of
+which has more bytes: so no cut at a multiple of it goes through an element."""
 
 _ELEMENTS: Final = 2**19  # of all models together: a few MB, near the caches
 _FEWEST: Final = 2**15  # of one model: below, two threads hinder each other more than they help
@@ -54,16 +58,19 @@ class Block(NamedTuple):
     size: int
 
 
-def values_in(block: Block) -> int:
-    """Real numbers of one model in a block: two for each complex one."""
-    return block.size // DTYPES[block.dtype].itemsize * (2 if block.dtype == "C64" else 1)
+class Range(NamedTuple):
+    """Bytes `start` to before `stop` of the data section: both multiples of `ALIGNMENT`, or its end."""
+
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
 class Models:
     """The models to merge, open, in UID order, all of one `header`; every weight is positive.
 
-    `files` are their descriptors, `previous` that of the last merged model (None in the first round).
+    `files` are their descriptors, `previous` that of the last merged model (None in the first round). `part`: what is
+    merged of them, None for all; nothing else is read, and coefficients given for a part may be 0.
     """
 
     uids: tuple[str, ...]
@@ -73,10 +80,15 @@ class Models:
     previous: int | None
     threads: int = 2
     on_read: OnRead = lambda size: None
+    part: Range | None = None
+
+    @property
+    def range(self) -> Range:
+        return self.part or Range(0, self.header.data_size)
 
     @property
     def blocks(self) -> list[Block]:
-        return cut(self.header, block_elements(len(self.files)))
+        return cut(self.header, block_elements(len(self.files)), self.part)
 
     @property
     def float_blocks(self) -> list[Block]:
@@ -149,15 +161,23 @@ def processors() -> int:
     return max(1, min(THREADS, os.cpu_count() or 1))
 
 
-def cut(header: Header, elements: int) -> list[Block]:
-    """The whole data section in blocks of at most so many elements."""
+def cut(header: Header, elements: int, part: Range | None = None) -> list[Block]:
+    """The data section, or this part of it, in blocks of at most so many elements."""
+    first, last = part or (0, header.data_size)
     blocks = []
     for dtype, run in groupby(header.entries, key=lambda entry: entry.dtype):
         entries = list(run)
-        end = entries[-1].end
+        start, end = max(entries[0].start, first), min(entries[-1].end, last)
         step = elements * DTYPES[dtype].itemsize
-        blocks += [Block(dtype, at, min(step, end - at)) for at in range(entries[0].start, end, step)]
+        blocks += [Block(dtype, at, min(step, end - at)) for at in range(start, end, step)]
     return blocks
+
+
+def float_values(header: Header, part: Range | None = None) -> int:
+    """Real numbers of one model in its tensors of floats, or in this part of them: two for each complex one."""
+    whole = cut(header, header.file_size, part)
+    sizes = {block.dtype: block.size // DTYPES[block.dtype].itemsize for block in whole if block.dtype in FLOATS}
+    return sum(sizes.values()) + sizes.get("C64", 0)
 
 
 def build(models: Models, combine: Combine, out: Path, tally: Tally | None = None) -> Float64 | None:
@@ -165,18 +185,27 @@ def build(models: Models, combine: Combine, out: Path, tally: Tally | None = Non
 
     Raises NonFinite, ModelUnreadable, and TensorFileError when `out` fails.
     """
-    with overwrite(out, models.header.specs) as (fd, header):
+    with overwrite(out, models.header.specs) as (fd, _):
+        return _fill(models, combine, fd, tally)
 
-        def lane(blocks: Sequence[Block]) -> list[Float64]:
-            buffer = models.buffer(blocks)
-            sums: list[Float64] = []
-            for block in blocks:
-                rows = models.rows(block, buffer)
-                merged = combined(combine, block.dtype, rows, partial(models.before, block))
-                write_at(fd, merged.view(np.uint8).data, header.data_start + block.start)
-                if tally is not None:
-                    sums = [sum(sums, tally(block, rows, merged))]
-            return sums
 
-        tallied = list(chain.from_iterable(models.in_lanes(lane, models.blocks)))
+def build_part(models: Models, combine: Combine, out: Path, tally: Tally | None = None) -> Float64 | None:
+    """The same for a part of the models: nothing else of `out` is written."""
+    with amend(out, models.header) as fd:
+        return _fill(models, combine, fd, tally)
+
+
+def _fill(models: Models, combine: Combine, fd: int, tally: Tally | None) -> Float64 | None:
+    def lane(blocks: Sequence[Block]) -> list[Float64]:
+        buffer = models.buffer(blocks)
+        sums: list[Float64] = []
+        for block in blocks:
+            rows = models.rows(block, buffer)
+            merged = combined(combine, block.dtype, rows, partial(models.before, block))
+            write_at(fd, merged.view(np.uint8).data, models.header.data_start + block.start)
+            if tally is not None:
+                sums = [sum(sums, tally(block, rows, merged))]
+        return sums
+
+    tallied = list(chain.from_iterable(models.in_lanes(lane, models.blocks)))
     return sum(tallied[1:], tallied[0]) if tallied else None

@@ -124,6 +124,11 @@ class Header:
     file_size: int
 
     @property
+    def data_size(self) -> int:
+        """Bytes of the data section."""
+        return self.file_size - self.data_start
+
+    @property
     def specs(self) -> tuple[Spec, ...]:
         return tuple((entry.name, entry.dtype, entry.shape) for entry in self.entries)
 
@@ -177,6 +182,39 @@ def overwrite(path: Path, specs: Iterable[Spec]) -> Iterator[tuple[int, Header]]
                 with suppress(OSError):
                     os.ftruncate(fd, 0)
                 raise
+    except OSError as error:
+        raise TensorFileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def allocate(path: Path, specs: Iterable[Spec]) -> Header:
+    """Write a file of this structure whose data section has no content yet: it comes range by range (`amend`).
+
+    An existing file is emptied first. Raises TensorFileError, for a failure of the file system too.
+    """
+    header, encoded = _layout(specs)
+    try:
+        path.write_bytes(encoded)
+        os.truncate(path, header.file_size)
+    except OSError as error:
+        raise TensorFileError(f"{path}: cannot be written: {error.strerror}") from error
+    return header
+
+
+@contextmanager
+def amend(path: Path, header: Header) -> Iterator[int]:
+    """Open a file that has the place of a whole model, to write some of it: yields the file descriptor.
+
+    Nothing else of the file changes, whatever fails. Where there is none, it is made, without content and header.
+    Raises TensorFileError when the file has another size, and for every OSError meanwhile.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with os.fdopen(fd, "r+b", buffering=0):
+            size = os.fstat(fd).st_size
+            if size not in (0, header.file_size):
+                raise TensorFileError(f"{path}: has {size} bytes; a model of this structure has {header.file_size}")
+            os.ftruncate(fd, header.file_size)
+            yield fd
     except OSError as error:
         raise TensorFileError(f"{path}: cannot be written: {error.strerror}") from error
 
