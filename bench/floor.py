@@ -26,7 +26,7 @@ from swarmlearning.models.tlsstream import TlsStream
 
 HOST = "127.0.0.1"
 PIECE = 2**18  # received into a buffer that stays in the processor's cache
-SECONDS = 60.0  # without a byte from the other side
+SECONDS = 300.0  # that a model may take, also over a thin link
 WAYS = ("sockets", "stream")
 
 Stream = ssl.SSLSocket | TlsStream
@@ -41,14 +41,14 @@ def _median(identities: Workspace, names: Sequence[str], size: int, repeats: int
     leader, *peers = names
     identity = identities.identity(leader)
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(_serving(identity, size))
+        port = stack.enter_context(serving(identity, size))
         links = [stack.enter_context(_running(identities.root, peer, port, size, way)) for peer in peers]
-        taken = [stack.enter_context(_taking(identity, link.recv(), way)) for link in links]
+        taken = [stack.enter_context(taking(identity, link.recv(), way)) for link in links]
         threads = stack.enter_context(ThreadPoolExecutor(len(peers)))
 
         def once() -> float:
             begin = perf_counter()
-            list(threads.map(lambda stream: _take(stream, size), taken))
+            list(threads.map(lambda stream: take(stream, size), taken))
             for link in links:
                 link.send("take")
             for link in links:
@@ -62,16 +62,16 @@ def _median(identities: Workspace, names: Sequence[str], size: int, repeats: int
 def _peer(root: Path, name: str, leader: int, size: int, way: str, link: Connection) -> None:
     """One peer's process, until the other end of `link` is closed."""
     identity = Workspace(root).identity(name)
-    with _serving(identity, size) as port, _taking(identity, leader, way) as stream:
+    with serving(identity, size) as port, taking(identity, leader, way) as stream:
         link.send(port)
         with contextlib.suppress(EOFError):
             while link.recv():
-                _take(stream, size)
+                take(stream, size)
                 link.send("taken")
 
 
 @contextlib.contextmanager
-def _serving(identity: Identity, size: int) -> Iterator[int]:
+def serving(identity: Identity, size: int, host: str = HOST) -> Iterator[int]:
     """Sends a model of `size` bytes on each connection whenever a byte comes; the port."""
     model, context = memoryview(bytearray(size)), server_context(identity)
 
@@ -85,20 +85,22 @@ def _serving(identity: Identity, size: int) -> Iterator[int]:
             while True:
                 Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
-    with socket.create_server((HOST, 0)) as listener:
+    with socket.create_server((host, 0)) as listener:
         Thread(target=accept, daemon=True).start()
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
-def _taking(identity: Identity, port: int, way: str) -> Iterator[Stream]:
-    plain, context = _tuned(socket.create_connection((HOST, port))), client_context(identity)
-    secured = context.wrap_socket(plain) if way == "sockets" else TlsStream(plain, context, HOST, SECONDS)
+def taking(identity: Identity, port: int, way: str, host: str = HOST) -> Iterator[Stream]:
+    """A connection to who serves at this port, by one of `WAYS`."""
+    plain, context = _tuned(socket.create_connection((host, port))), client_context(identity)
+    secured = context.wrap_socket(plain) if way == "sockets" else TlsStream(plain, context, host, SECONDS)
     with contextlib.closing(secured) as stream:
         yield stream
 
 
-def _take(stream: Stream, size: int) -> None:
+def take(stream: Stream, size: int) -> None:
+    """Asks for a model of `size` bytes and receives it. Raises OSError, `ConnectionError` where the other has gone."""
     if isinstance(stream, TlsStream):
         stream.allow(sys.maxsize, SECONDS)
     stream.sendall(b"?")

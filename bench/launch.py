@@ -48,10 +48,12 @@ async def start_node(
     name: str,
     options: Sequence[str],
     swarm: Sequence[str] = SWARM,
+    host: str = HOST,
 ) -> Linked:
-    """Starts `swarm OPTIONS` as the node of this name, with its data in `folder`; it reports when it is ready."""
+    """Starts `swarm OPTIONS` as the node of this name and address, with its data in `folder`; it reports when it is
+    ready."""
     identity = ["--capath", workspace.capath, "--cert", workspace.certificate(name), "--key", workspace.key(name)]
-    place = ["--host-ip", HOST, "--node-name", name, "--data-dir", folder / name]
+    place = ["--host-ip", host, "--node-name", name, "--data-dir", folder / name]
     return await start(processes, name, [*swarm, *options, *map(str, [*identity, *place])], "--ready-fd")
 
 

@@ -20,11 +20,23 @@ RUNS = Path(__file__).parent.parent / "runs"
 T = TypeVar("T")
 
 
+class Failed(Exception):
+    """A benchmark could not be measured; the message says why."""
+
+
 def run_benchmark(name: str, measure: Callable[[Path], Coroutine[Any, Any, T]]) -> T:
     """Runs `measure` in a folder of its own, which is removed afterwards, and returns what it measured.
 
     Ends this process with one line to say why when it fails.
     """
+    try:
+        return run_apart(measure)
+    except Failed as error:
+        sys.exit(f"{name}: {error}")
+
+
+def run_apart(measure: Callable[[Path], Coroutine[Any, Any, T]]) -> T:
+    """The same for one of several measurements: raises `Failed`."""
     failures: list[BaseException] = []
     RUNS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=RUNS) as folder:
@@ -34,7 +46,7 @@ def run_benchmark(name: str, measure: Callable[[Path], Coroutine[Any, Any, T]]) 
             failures += group.exceptions
     while isinstance(failures[0], BaseExceptionGroup):
         failures = list(failures[0].exceptions)
-    sys.exit(f"{name}: {str(failures[0]) or type(failures[0]).__name__}")
+    raise Failed(str(failures[0]) or type(failures[0]).__name__)
 
 
 def require_etcd(name: str) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from swarmlearning.channel.messages import Open, TensorSpec
+from swarmlearning.choices import MergeMethod
 from swarmlearning.client.parameters import DEFAULT_CONTRACT
 from swarmlearning.client.session import Evaluation, Session
 from swarmlearning.tensors.file import Array, Tensor, read_at, read_header
@@ -34,7 +35,7 @@ class Done(msgspec.Struct, frozen=True):
 class Participant:
     """One session with parameters of `size` bytes. `seed`: what makes its models unlike those of the others."""
 
-    def __init__(self, channel: Path, peers: int, size: int, seed: int) -> None:
+    def __init__(self, channel: Path, peers: int, size: int, seed: int, method: MergeMethod = "mean") -> None:
         self._random = np.random.default_rng(seed)
         self._parameters = make_parameters(size)
         self._end = 0.0
@@ -45,7 +46,7 @@ class Participant:
             training_contract=DEFAULT_CONTRACT,
             sync_frequency=1,
             min_peers=peers,
-            merge_method="mean",
+            merge_method=method,
             checkin_model_on_train_end="snapshot",
             node_weightage=1,
             use_adaptive_sync=False,
@@ -96,8 +97,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--link", type=int, required=True, help="descriptor of the inherited socket")
+    parser.add_argument("--method", default="mean", help="how models are merged (default %(default)s)")
     options = parser.parse_args()
-    participant = Participant(options.channel, options.peers, options.size, options.seed)
+    participant = Participant(options.channel, options.peers, options.size, options.seed, options.method)
     with socket.socket(fileno=options.link) as link, link.makefile("rwb", buffering=0) as lines:
         lines.write(b"open\n")
         while lines.readline():

@@ -1,16 +1,9 @@
 """The benchmark of SLM-UI runs and prints what it promises; its figures are not judged here."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import msgspec
 
-from support.benchmarks import BENCH, LIMIT_SECONDS
+from support.benchmarks import run_with_support
 from support.tools import needs
-
-TESTS = Path(__file__).parents[1]
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,9 +24,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 
 @needs("chromium")
 def test_bench_ui_prints_a_json_line() -> None:
-    command: list[str | Path] = [sys.executable, BENCH / "ui.py", "--repeats", "1", "--json"]
-    variables = os.environ | {"PYTHONPATH": str(TESTS)}  # the browser is that of the tests
-    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT_SECONDS, env=variables)
+    done = run_with_support("ui.py", "--repeats", "1", "--json")  # the browser is that of the tests
     assert done.returncode == 0, done.stderr
     line = msgspec.json.decode(done.stdout, type=Line)
     assert line.first_paint_ms > 0

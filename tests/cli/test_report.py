@@ -19,6 +19,7 @@ from swarmlearning.cli.report import (
     Report,
     make_report,
     metrics,
+    own_digest,
     read_ledger,
     save,
     succeeded,
@@ -41,6 +42,7 @@ from swarmlearning.ledger.canonical import sha256
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ordering.local import open_chain_file
 from swarmlearning.supervise.processes import RunError
+from swarmlearning.tensors.digest import Format, digest_file
 from swarmlearning.tensors.file import Tensor, write
 from swarmlearning.views.render import report_text
 from swarmlearning.views.report import Influence, RoundReport, TrainingReport
@@ -332,3 +334,13 @@ def test_the_summary_shows_models_that_were_not_trained_for_their_round() -> Non
     assert [re.split(r" {2,}", line.strip())[2] for line in lines[3:6]] == ["3/3, 3 repeated", "2/3, 2 repeated", "0/3"]
     assert lines[3].split()[1] == "◆○○"
     assert "○ repeated" in lines[6]
+
+
+@pytest.mark.parametrize("format", [1, 2])
+def test_a_site_s_model_is_the_final_one_in_either_format_of_its_name(tmp_path: Path, format: Format) -> None:
+    path = tmp_path / "model.safetensors"
+    assert own_digest(tmp_path, "0" * 64) is None
+    write(path, {"a": Tensor.of(np.zeros(3), "a")})
+    final = digest_file(path, format=format).root
+    assert own_digest(tmp_path, final) == final
+    assert own_digest(tmp_path, "0" * 64) == own_digest(tmp_path, None) == digest_file(path).root

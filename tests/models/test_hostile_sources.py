@@ -178,7 +178,7 @@ async def test_an_error_that_nobody_has_foreseen_is_blamed_on_the_source_and_log
     def fails(response: object) -> None:
         raise ZeroDivisionError("unforeseen")
 
-    monkeypatch.setattr("swarmlearning.models.download.body_of", fails)
+    monkeypatch.setattr("swarmlearning.models.exchange.body_of", fails)
     with source(lambda client: client.sendall(WHOLE + LIST + CONTENT), server_context(identities["SL-1"])) as odd:
         async with fetching(identities["SL-2"], store) as fetcher:
             with pytest.raises(TransferError, match="sent what cannot be understood: ZeroDivisionError"):

@@ -10,7 +10,7 @@ import pytest
 from blake3 import blake3
 
 from support.certs import make_workspace
-from support.faulty_holder import CONTENT, SIZE, Hold, begin, fetching
+from support.faulty_holder import CONTENT, SIZE, Hold, begin, fetching, rest_from
 from support.ports import fixed_port
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
@@ -21,17 +21,20 @@ from swarmlearning.tensors.digest import CHUNK, ModelDigest
 
 Identities = dict[str, Identity]
 
+BEGUN = [rest_from(0)], [rest_from(CHUNK)]
+"""What is requested after a source has stopped behind the first chunk: what it sent last may be lost on the way."""
+
 
 @pytest.mark.parametrize("cut", [0, 5000, CHUNK, CHUNK + 3_000_001, SIZE - 1])
-async def test_the_next_source_resumes_at_the_byte_where_the_first_one_stopped(
+async def test_the_next_source_resumes_at_the_chunk_in_which_the_first_one_stopped(
     cut: int, digest: str, hold: Hold, fetcher: Fetcher
 ) -> None:
     first, second = await hold(cut=cut), await hold()
     path = await fetcher.fetch(digest, [first.source, second.source])
     assert path.read_bytes() == CONTENT
     assert first.requests == ["/bundle"]
-    assert second.requests == [f"bytes={cut}-"]
-    assert second.sent == SIZE - cut
+    assert second.requests == [rest_from(cut)]
+    assert second.sent == SIZE - cut // CHUNK * CHUNK
 
 
 @pytest.mark.parametrize("cut", [0, 5000, CHUNK + 3_000_001])
@@ -43,14 +46,13 @@ async def test_a_truncated_answer_is_an_error_and_the_next_fetch_resumes(
     with pytest.raises(TransferError, match=expected):
         await fetcher.fetch(digest, [holder.source])
     assert not store.has(digest)
-    assert store.partial(digest).stat().st_size == cut
     good = await hold()
     restarted = TensorStore(tmp_path / "store")
     async with fetching(identities["SL-2"], restarted) as later:
         path = await later.fetch(digest, [good.source])
     assert path.read_bytes() == CONTENT
-    assert good.requests == [f"bytes={cut}-"]
-    assert good.sent == SIZE - cut
+    assert good.requests == [rest_from(cut)]
+    assert good.sent == SIZE - cut // CHUNK * CHUNK
 
 
 async def test_the_bytes_of_a_server_that_stopped_are_kept_for_the_next_fetch(
@@ -64,11 +66,9 @@ async def test_the_bytes_of_a_server_that_stopped_are_kept_for_the_next_fetch(
     await server.stop(grace=0.1)
     with pytest.raises(TransferError, match=rf"{server.port} (closed the connection|stopped) .*bytes before the end"):
         await fetch
-    held = store.partial(digest).stat().st_size
-    assert 0 < held <= CHUNK + 100
     path = await fetcher.fetch(digest, [good.source])
     assert path.read_bytes() == CONTENT
-    assert good.requests == [f"bytes={held}-"]
+    assert good.requests in BEGUN
 
 
 async def test_a_fetch_goes_on_at_the_next_source_when_the_process_of_the_first_is_killed(
@@ -90,11 +90,10 @@ async def test_a_fetch_goes_on_at_the_next_source_when_the_process_of_the_first_
         process.kill()
         assert (await fetch).read_bytes() == CONTENT
     await process.wait()
-    (asked,) = good.requests
-    assert good.sent == SIZE - int(asked.removeprefix("bytes=").removesuffix("-")) < SIZE
+    assert good.requests in BEGUN
 
 
-async def test_a_damaged_partial_file_is_cut_back_to_its_last_sound_chunk(
+async def test_a_damaged_chunk_of_a_partial_file_is_fetched_again(
     digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore
 ) -> None:
     cutter, good = await hold(cut=2 * CHUNK + 7), await hold()
@@ -105,19 +104,20 @@ async def test_a_damaged_partial_file_is_cut_back_to_its_last_sound_chunk(
         file.write(b"damaged")
     with pytest.raises(TransferError):
         await fetcher.fetch(digest, [])
-    assert store.partial(digest).stat().st_size == CHUNK  # what was behind the damage is gone
     path = await fetcher.fetch(digest, [good.source])
     assert path.read_bytes() == CONTENT
-    assert good.requests == [f"bytes={CHUNK}-"]
+    assert good.requests == [f"bytes={CHUNK}-{SIZE - 1}"]
 
 
 async def test_a_complete_partial_file_is_used_without_any_source(
     digest: str, fetcher: Fetcher, store: TensorStore
 ) -> None:
     chunks = tuple(blake3(CONTENT[at : at + CHUNK]).digest() for at in range(0, SIZE, CHUNK))
-    file, _ = store.open_partial(ModelDigest(SIZE, chunks))
+    info = ModelDigest(SIZE, chunks)
+    file, _ = store.open_partial(info)
     with file:
         file.write(CONTENT)
+    store.noted(info.root).write_bytes(b"\x01" * 3)
     path = await fetcher.fetch(digest, [("127.0.0.1", fixed_port())])
     assert path.read_bytes() == CONTENT
 
@@ -132,5 +132,4 @@ async def test_a_cancelled_fetch_stops_and_the_next_one_resumes(digest: str, hol
     await stalling.left.wait()
     path = await fetcher.fetch(digest, [good.source])
     assert path.read_bytes() == CONTENT
-    (asked,) = good.requests
-    assert 0 < int(asked.removeprefix("bytes=").removesuffix("-")) <= CHUNK + 2_000_000
+    assert good.requests in BEGUN

@@ -154,6 +154,17 @@ async def test_a_model_without_its_chunk_list_is_not_held_after_a_restart(
     assert names(tmp_path / "store") == set()
 
 
+async def test_a_model_may_be_named_in_the_second_format(store: TensorStore, tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes((16).to_bytes(8, "little") + bytes(16) + b"data")
+    info = await store.adopt(tmp_path / "m", format=2)
+    assert info.header == 24
+    assert await store.verify(info.root)
+    assert TensorStore(tmp_path / "store").digest_info(info.root) == info
+    with store.path(info.root).open("r+b") as file:
+        file.write(b"\xff")
+    assert not await store.verify(info.root)
+
+
 async def test_verifying_a_model_finds_an_altered_byte(store: TensorStore, tmp_path: Path) -> None:
     info = await store.adopt(model(tmp_path / "a", CHUNK + 1000))
     assert await store.verify(info.root)

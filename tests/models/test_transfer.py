@@ -117,8 +117,6 @@ async def test_a_shared_download_uses_the_sources_of_all_callers_and_goes_on_whi
     await stalling.server.stop(grace=0.1)
     path = await second
     assert path.read_bytes() == CONTENT
-    (asked,) = good.requests
-    assert 0 < int(asked.removeprefix("bytes=").removesuffix("-")) <= 1_000_000
 
 
 async def test_downloads_of_several_models_run_concurrently(digest: str, hold: Hold, fetcher: Fetcher) -> None:
@@ -167,7 +165,7 @@ async def test_closing_the_fetcher_stops_its_downloads(
     await fetcher.close()
     with pytest.raises(TransferError, match="fetching has been stopped"):
         await fetch
-    assert store.partial(digest).stat().st_size <= 1000
+    assert not any(store.noted(digest).read_bytes())
     assert str(stalling.server.port) not in caplog.text  # a source is not at fault for what was stopped here
 
 

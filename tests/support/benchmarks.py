@@ -1,13 +1,17 @@
 """Runs a benchmark as a user does."""
 
 import os
+import runpy
 import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from support.processes import nodes_interpreter
 
-BENCH = Path(__file__).parents[2] / "bench"
+TESTS = Path(__file__).parents[1]
+BENCH = TESTS.parent / "bench"
 LIMIT_SECONDS = 110.0
 
 
@@ -22,3 +26,17 @@ def run_script(script: str, *options: str, **environment: str) -> subprocess.Com
         return subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, env=variables
         )
+
+
+def run_with_support(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same for a benchmark that uses `support` too: a program of its own."""
+    variables = os.environ | {"PYTHONPATH": str(TESTS)} | environment
+    command = [sys.executable, str(BENCH / script), *options]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=2 * LIMIT_SECONDS, check=False, env=variables
+    )
+
+
+def names_in(script: str) -> dict[str, Any]:
+    """What a module of benchmarks defines that imports none of the others."""
+    return runpy.run_path(str(BENCH / script))

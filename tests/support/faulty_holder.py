@@ -24,6 +24,11 @@ PREFIX = 13 + 8 + 3 * 32  # the chunk list, which goes before the model in a bun
 UNKNOWN = "0" * 64
 
 
+def rest_from(offset: int) -> str:
+    """The request for the model from the chunk on that this byte is in."""
+    return f"bytes={offset // CHUNK * CHUNK}-{SIZE - 1}"
+
+
 @dataclass
 class Holder:
     """A node that holds the model, and fails in one way if a test asks for it.

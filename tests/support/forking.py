@@ -136,25 +136,32 @@ class Server:
         socket.send_fds(answers, [msgspec.json.encode(request)], list(descriptors))
         return Forked(request.arguments, answers)
 
-    def interpreter(self, path: Path) -> Path:
+    def interpreter(self, path: Path, *, networks: bool = False) -> Path:
         """Makes a command at `path` that is used like `python`; returns that path.
 
-        Swarm commands and scripts are forked by this server, and everything else is run by Python itself.
+        Swarm commands and scripts are forked by this server, and everything else is run by Python itself. `networks`:
+        also in networks that are not this process'; only root may use it in those.
         """
-        forked, python = self._stand_in(), shlex.quote(sys.executable)
-        _program(path, f'case "$*" in\n{SWARM_WORDS} | [!-]*) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"')
+        forked, python, shell = self._stand_in(), shlex.quote(sys.executable), "sh"
+        if networks:
+            forked, shell = self._anywhere(), "bash"
+        words = f"{SWARM_WORDS} | [!-]*"
+        _program(path, f'case "$*" in\n{words}) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"', shell)
         return path
 
     def commands(self, folder: Path) -> Path:
         """Makes a folder with the command `swarm`, which is forked too, also in networks that are not this process';
         returns the folder. Only root may use it in those."""
         folder.mkdir()
-        own, python = folder / "swarm-python", shlex.quote(sys.executable)
-        enter = f"exec nsenter --net=/proc/{os.getpid()}/ns/net {self._stand_in().removeprefix('exec ')}"
-        forked = f"exec {NETWORK}</proc/self/ns/net\n{enter}"
+        own, python, forked = folder / "swarm-python", shlex.quote(sys.executable), self._anywhere()
         _program(own, f'case "$*" in\n{SWARM_WORDS}) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"', "bash")
         _program(folder / "swarm", f'{forked} {shlex.quote(str(own))} -m {SWARM} "$@"', "bash")
         return folder
+
+    def _anywhere(self) -> str:
+        """The command line of a stand-in for a program in the network of whoever starts it, for bash."""
+        enter = f"exec nsenter --net=/proc/{os.getpid()}/ns/net {self._stand_in().removeprefix('exec ')}"
+        return f"exec {NETWORK}</proc/self/ns/net\n{enter}"
 
     def _stand_in(self) -> str:
         """The command line of a stand-in, without the interpreter and arguments of its program."""

@@ -11,8 +11,8 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,6 +59,16 @@ class Namespaces:
     def name(self, host: int) -> str:
         """The namespace of a host, for commands as `tc -n NAME`; its interface is `net`."""
         return f"{self._prefix}-{host}"
+
+    @contextmanager
+    def within(self, host: int) -> Iterator[None]:
+        """Inside the block this thread is on a host: the sockets that it makes are there, also after the block."""
+        with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", self.name(host)).open() as there:
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(home.fileno())
 
     def add_address(self, host: int, address: str) -> None:
         """Gives a host one more address of the network of all."""

@@ -19,14 +19,15 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from support.namespaces import SLOW_QDISC
+from support.thinlinks import TUN
 
 
 def needs(tool: str) -> pytest.MarkDecorator:
     """Marks tests that need one of `etcd`, `chromium` (and Playwright), `nginx` (with its stream module), `tinyproxy`,
-    `netns` (network namespaces), `tbf` (slow links between them), `ipv6`, `faketime` (wrong clocks),
-    `promtool` (and Prometheus), `podman`, `registry` (of container images), `systemd-analyze`,
-    `root`, `cgroup` (control groups of one's own), `views` (mount namespaces), `cuda`, `numpy-1.26` (from a package
-    index), or of the machine-learning frameworks in `FRAMEWORKS`."""
+    `netns` (network namespaces), `tbf` (slow links between them), `tun` (and long ones), `ipv6`,
+    `faketime` (wrong clocks), `promtool` (and Prometheus), `podman`, `registry` (of container images),
+    `systemd-analyze`, `root`, `cgroup` (control groups of one's own), `views` (mount namespaces), `cuda`,
+    `numpy-1.26` (from a package index), or of the machine-learning frameworks in `FRAMEWORKS`."""
     return pytest.mark.needs(tool)
 
 
@@ -111,6 +112,10 @@ def _tbf() -> str | None:
     command = ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", *SLOW_QDISC, "rate", "1mbit"]
     tried = subprocess.run(command, capture_output=True, text=True)
     return f"links cannot be slowed down here ({tried.stderr.strip()})" if tried.returncode else None
+
+
+def _tun() -> str | None:
+    return _tbf() or (None if TUN.exists() else f"links cannot be delayed here: {TUN} is missing: modprobe tun")
 
 
 def _podman() -> str | None:
@@ -209,6 +214,7 @@ CHECKS: dict[str, Callable[[], str | None]] = {
     "tinyproxy": _tinyproxy,
     "netns": _netns,
     "tbf": _tbf,
+    "tun": _tun,
     "ipv6": _ipv6,
     "faketime": _faketime,
     "root": _root,

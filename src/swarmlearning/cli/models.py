@@ -90,18 +90,18 @@ def _chosen(runs: "list[FinalModel]", contract: str, run: int | None, data_dir: 
 
 def _copy(source: Path, to: Path, chosen: "FinalModel") -> None:
     """Copies the model; a half-written or wrong one is never seen at `to`."""
-    from swarmlearning.tensors.digest import DigestError, digest_file
+    from swarmlearning.tensors.digest import is_named
 
     part = to.with_name(f".{to.name}.part")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, part)
-        if digest_file(part).root != chosen.model:
+        if not is_named(part, chosen.model):
             raise ModelError(
                 f"{source} is damaged: its bytes are not those of model {chosen.model}; copy another site's"
             )
         part.replace(to)
-    except (OSError, DigestError) as error:
+    except OSError as error:
         raise ModelError(f"cannot copy {source} to {to}: {error}") from error
     finally:
         part.unlink(missing_ok=True)

@@ -200,17 +200,18 @@ def _models(number: int) -> str:
 
 
 def _check_model(model: Path, found: Release) -> None:
-    from swarmlearning.tensors.digest import DigestError, digest_file  # every `swarm` command would load numpy
+    from swarmlearning.tensors.digest import DigestError, digest_file, is_named  # numpy is loaded where it is needed
 
     if not found.digest:
         raise UserError(
             f"{found.site} gave no model to round {found.round} ({found.privacy.withheld}): prove another one"
         )
     try:
-        digest = digest_file(model).root
+        named = is_named(model, found.digest)
+        digest = found.digest if named else digest_file(model).root
     except (OSError, DigestError) as error:
         raise UserError(f"{model}: no model file: {error}") from error
-    if digest != found.digest:
+    if not named:
         raise UserError(
             f"{model} is model {digest}, which is not what {found.site} gave to round {found.round}: {found.digest}"
         )

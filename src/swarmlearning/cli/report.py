@@ -61,7 +61,7 @@ def make_report(
         swarm_accuracy=min(stated) if len(stated) == len(entries) else None,
         pooled_accuracy=None,
         model=ledger.model,
-        digests={name: own_digest(folder.site(name)) or ledger.holds.get(name) for name in sites},
+        digests={name: own_digest(folder.site(name), ledger.model) or ledger.holds.get(name) for name in sites},
         rounds=ledger.rounds,
         ledger_verified=not ledger.problem,
         wall_seconds=round(wall_seconds, 2),
@@ -134,11 +134,11 @@ def metrics(site: Path) -> dict[str, Any]:
         raise RunError(f"{path} has to hold a JSON object: {error}") from error
 
 
-def own_digest(site: Path) -> str | None:
-    """Digest of the model that the script has written, if it has."""
+def own_digest(site: Path, final: str | None) -> str | None:
+    """Digest of the model that the script has written, if it has; in the format of `final`, where it is that model."""
     path = site / "model.safetensors"
     if not path.exists():
         return None
-    from swarmlearning.tensors.digest import digest_file  # every `swarm` command would load numpy
+    from swarmlearning.tensors.digest import digest_file, is_named  # every `swarm` command would load numpy
 
-    return digest_file(path).root
+    return final if final and is_named(path, final) else digest_file(path).root

@@ -2,7 +2,8 @@
 
     <digest>.safetensors    a held model
     <digest>.chunks         its chunk list (`ModelDigest.to_bytes`); written first, so it also serves a download
-    <digest>.partial        a download that has not ended; its bytes are checked again before they are used
+    <digest>.partial        a download that has not ended (`parts.py`)
+    <digest>.here           which of its chunks are confirmed; they are checked again before they are used
     <anything>.tmp          work in progress, and spares (`spares.py`); removed at the next start
 
 A model is *held* when its file is there and as long as its chunk list states. Anything else (lost, truncated, without
@@ -35,7 +36,7 @@ from typing import Final
 from swarmlearning.errors import UserError
 from swarmlearning.models.pins import Pin, Pins
 from swarmlearning.models.spares import Spares
-from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
+from swarmlearning.tensors.digest import DigestError, Format, ModelDigest, digest_file
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +114,15 @@ class TensorStore:
         """Keeps `retain` from removing these models, their downloads and what is added to the pin, inside the block."""
         return self._pins.hold(digests)
 
-    async def adopt(self, path: Path, pin: Pin | None = None) -> ModelDigest:
+    async def adopt(self, path: Path, pin: Pin | None = None, format: Format = 1) -> ModelDigest:
         """Digests a complete model file and moves it into the store; the model is added to `pin`.
+
+        `format`: that of its name.
 
         `path` is gone afterwards. Raises `StoreError` when it is no regular file, cannot be read, or does not fit on
         the disk.
         """
-        return await asyncio.to_thread(self._adopt, path, pin)
+        return await asyncio.to_thread(self._adopt, path, pin, format)
 
     def commit(self, path: Path, info: ModelDigest) -> Path:
         """Moves a model file whose bytes are known to be those of `info` into the store; returns its new path.
@@ -130,6 +133,7 @@ class TensorStore:
         with self.writing(path, info.size):
             self._write_list(info)
             self._move(path, self._model(digest))
+        self.noted(digest).unlink(missing_ok=True)
         self._held[digest] = info
         self._most_held = max(self._most_held, len(self._held))
         return self._model(digest)
@@ -171,6 +175,10 @@ class TensorStore:
         """Returns the path of the unfinished download of a model, if there is one."""
         return self._directory / f"{_checked(digest)}.partial"
 
+    def noted(self, digest: str) -> Path:
+        """Returns the path of the note on which chunks of an unfinished download are confirmed."""
+        return self._directory / f"{_checked(digest)}.here"
+
     def partial_info(self, digest: str) -> ModelDigest | None:
         """Size and chunk list of a download that was begun earlier and has not ended."""
         return self._read_list(digest) if self.partial(digest).exists() else None
@@ -178,7 +186,7 @@ class TensorStore:
     def forget(self, digest: str) -> None:
         """Removes a model, or what there is of its download."""
         self._held.pop(_checked(digest), None)
-        for path in (self._model(digest), self.partial(digest), self._list(digest)):
+        for path in (self._model(digest), self.partial(digest), self.noted(digest), self._list(digest)):
             path.unlink(missing_ok=True)
 
     async def verify(self, digest: str) -> bool:
@@ -229,12 +237,12 @@ class TensorStore:
         """Every digest that some file in the directory is named by."""
         return {path.stem for path in self._directory.iterdir() if _DIGEST.fullmatch(path.stem)}
 
-    def _adopt(self, path: Path, pin: Pin | None) -> ModelDigest:
+    def _adopt(self, path: Path, pin: Pin | None, format: Format) -> ModelDigest:
         try:
             # A link planted by the process that wrote it would make this node serve a file of its own.
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise StoreError(f"{path} is no regular file; write the model itself there")
-            info = digest_file(path)
+            info = digest_file(path, format=format)
         except (OSError, DigestError) as error:
             raise StoreError(f"cannot read the model file {path}: {error}") from error
         if pin is not None:
@@ -290,7 +298,8 @@ class TensorStore:
 
     def _verify(self, digest: str) -> bool:
         try:
-            if digest_file(self.path(digest)).root == digest:
+            path, info = self.path(digest), self._held[digest]
+            if digest_file(path, format=info.layout.format) == info:
                 return True
             logger.warning("model %s: the bytes on disk have changed, the model is not held any more", digest)
         except NotHeldError:

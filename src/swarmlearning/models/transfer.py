@@ -1,7 +1,7 @@
 """Fetches models from the file servers of other nodes: many at a time, each of them once.
 
-How one model comes is in `download.py`. A download mostly waits for its source, so each has a thread of its own: those
-of slow sources hold up no other.
+How one model comes is in `download.py` and `gathering.py`. A download mostly waits for its sources, so each of these
+has a thread of its own: slow ones hold up no other.
 """
 
 import asyncio
@@ -12,7 +12,9 @@ from pathlib import Path
 
 from swarmlearning.models.connections import Connections, Source
 from swarmlearning.models.destinations import Refusal, anywhere
-from swarmlearning.models.download import Download, Progress, TransferError, Turn
+from swarmlearning.models.download import Download, Progress, Turn
+from swarmlearning.models.exchange import Exchange
+from swarmlearning.models.gathering import TransferError
 from swarmlearning.models.store import TensorStore
 
 __all__ = ["Fetcher", "Source", "TransferError"]
@@ -62,8 +64,8 @@ class Fetcher:
         Callers that want the same model share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
         """
-        while (download := self._downloads.get(digest)) is not None and download.stopped.is_set():
-            await asyncio.wait([download.result])  # it still has the partial file open
+        while (download := self._downloads.get(digest)) is not None and download.ending:
+            await asyncio.wait([download.result])  # it may still have the partial file open
         if self._store.has(digest):
             return self._store.path(digest)
         if download is None:
@@ -81,9 +83,11 @@ class Fetcher:
         self._threads.shutdown()
         self._connections.close()
 
-    def _begin(self, digest: str, sources: Sequence[Source], size: int | None, height: int | None) -> "Download":
-        download = Download(digest, size, height, sources, self._store, self._connections, self._stall_seconds)
-        download.result = asyncio.get_running_loop().run_in_executor(self._threads, download.run)
+    def _begin(self, digest: str, sources: Sequence[Source], size: int | None, height: int | None) -> Download:
+        def exchange(source: Source) -> Exchange:
+            return Exchange(digest, source, self._connections, height, self._stall_seconds)
+
+        download = Download(digest, size, sources, exchange, self._store, self._threads)
         self._downloads[digest] = download
 
         def ended(result: asyncio.Future[Path]) -> None:

@@ -135,7 +135,7 @@ class SiteLock:
                     "The model of this site has NaN or infinity, or is far beyond all bounds: the privacy lock counts "
                     "it as no change. Check the learning rate and the data"
                 )
-            return out, digest_file(out)
+            return out, digest_file(out, format=self._store.digest_info(task.digest).layout.format)
         except (ReleaseError, DigestError) as error:
             out.unlink(missing_ok=True)
             raise StoreError(f"the privacy lock cannot make what it gives: {error}") from error

@@ -25,7 +25,7 @@ from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
-from swarmlearning.tensors.digest import ModelDigest
+from swarmlearning.tensors.digest import Format, ModelDigest
 
 T = TypeVar("T")
 
@@ -37,13 +37,13 @@ _REASONS: dict[Reason, ExclusionReason] = {
 
 
 async def merge_round(
-    task: Merge, training: Training, store: TensorStore, on_read: OnRead, pin: Pin | None = None
+    task: Merge, training: Training, store: TensorStore, on_read: OnRead, pin: Pin | None = None, format: Format = 1
 ) -> Merged:
     """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
     Models of another structure than that of the session's terms are left out, whoever else has it. The result is added
-    to `pin`. Where nobody gives another model than the previous result, that stands, and need not be held. Raises
-    `MergeError` and `StoreError` when this node cannot do it (a full disk).
+    to `pin`, and named in this format. Where nobody gives another model than the previous result, that stands, and need
+    not be held. Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
     """
     terms = terms_of(training)
     method, min_peers = terms.merge_method, terms.min_peers
@@ -61,21 +61,19 @@ async def merge_round(
         if task.single:
             done = await _in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)
         else:
-            done = await _in_thread(
-                lambda read: merge(
-                    method,
-                    sources,
-                    previous,
-                    out,
-                    structure=terms.structure,
-                    minimum=minimum,
-                    weigh=partial(weighing.coefficients, training),
-                    influence=True,
-                    on_read=read,
-                ),
-                on_read,
+            merge_all = partial(
+                merge,
+                method,
+                sources,
+                previous,
+                out,
+                structure=terms.structure,
+                minimum=minimum,
+                weigh=partial(weighing.coefficients, training),
+                influence=True,
             )
-        info = await store.adopt(out, pin)
+            done = await _in_thread(lambda read: merge_all(on_read=read), on_read)
+        info = await store.adopt(out, pin, format)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
         return _without_result(task, method, (*known, *_excluded(failure.excluded)))
@@ -87,7 +85,8 @@ async def merge_round(
 
 
 async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin | None = None) -> ModelDigest:
-    """Makes and stores a straggler's model on the latest result, and adds it to `pin`.
+    """Makes and stores a straggler's model on the latest result, and adds it to `pin`; its name has the format of the
+    trained one's.
 
     Raises `MergeError` and `StoreError`.
     """
@@ -95,7 +94,7 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin 
     out = store.temporary()
     try:
         await _in_thread(lambda read: carry(trained, base, onto, out, task.missed, read), on_read)
-        return await store.adopt(out, pin)
+        return await store.adopt(out, pin, store.digest_info(task.digest).layout.format)
     finally:
         out.unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ from swarmlearning.sl.handing import copy_handed, is_foreign, link_readable
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.scriptpace import ScriptPace
 from swarmlearning.sl.stopwatch import Stopwatch, Work
+from swarmlearning.tensors.digest import Format
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
 from swarmlearning.views.times import Script
@@ -64,6 +65,7 @@ class MLSide:
         self.session: Open | None = None
         self.served = False  # True once the ML process has the message that training is over
         self.model = ""  # digest of the model that was handed over last
+        self.format: Format = 1  # of the names that models get from now on
         self.model_size = 0  # bytes of each model of the session
         self._structure_file = directory / "structure.txt"
         self._incarnation = incarnation
@@ -248,7 +250,7 @@ class MLSide:
                 with self._watch.during("take-over"):
                     path = await asyncio.to_thread(self._own, path)
                     _check_structure(path, self.session)
-                    info = await self._store.adopt(path, pin)
+                    info = await self._store.adopt(path, pin, self.format)
             except (StoreError, TensorFileError) as error:
                 reason = f"the model handed over by the ML process cannot be used: {error}"
                 self._on_event(SiteFailed(reason))

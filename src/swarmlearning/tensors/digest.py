@@ -1,24 +1,38 @@
-"""The digest of a model: a root over the BLAKE3 digests of its 8 MiB chunks.
+"""The digest of a model: a root over the BLAKE3 digests of its chunks.
 
 The chunk list, stored beside the model, lets a receiver check each chunk as it arrives, resume, fetch chunks from
-several holders, and hash in parallel. Its bytes are a domain tag, the model's size and the chunk digests; the root
-is the BLAKE3 of exactly these bytes, so the root alone proves a list, and the list each chunk.
+several holders, and hash in parallel. Its bytes are a domain tag, the model's size, what the format adds, and the chunk
+digests; the root is the BLAKE3 of exactly these bytes, so the root alone proves a list, and the list each chunk.
+
+Format 1 cuts the whole file every 8 MiB. Format 2 keeps the header apart, which all models of one structure have in
+common, and cuts the data section into at most `MOST_CHUNKS`, each a power of two from 256 KiB up: small enough to share
+a model of 25 MB among many sites. The data section begins at a multiple of 8 bytes, so no chunk cuts an element. Which
+format names new models is for the network to decide (`ledger/rules.py`); both are read for ever.
 """
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from blake3 import blake3
 
-from swarmlearning.tensors.file import read_at
+from swarmlearning.tensors.file import MAX_HEADER, read_at
+
+Format: TypeAlias = Literal[1, 2]
 
 CHUNK: Final = 8 * 2**20
-_DOMAIN: Final = b"swarm-model-1"
+"""Bytes of a chunk in format 1."""
+LEAST_CHUNK: Final = 2**18
+MOST_CHUNKS: Final = 4096
+_DOMAINS: Final[dict[Format, bytes]] = {1: b"swarm-model-1", 2: b"swarm-model-2"}
+_TAG: Final = len(_DOMAINS[1])
 _DIGEST: Final = 32
 _PIECE: Final = 2**18  # read and digested while it is in the processor's cache
+_LENGTH: Final = 8  # bytes of a model file that state how long its header is
+_ALIGNMENT: Final = 8
 
 
 class DigestError(Exception):
@@ -26,11 +40,47 @@ class DigestError(Exception):
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a model's file is cut into chunks: `size` in bytes, and in format 2 the bytes `header` before the data."""
+
+    size: int
+    header: int | None = None
+
+    @property
+    def format(self) -> Format:
+        return 1 if self.header is None else 2
+
+    @property
+    def count(self) -> int:
+        """The number of chunks; in format 2 the header is chunk 0."""
+        if self.header is None:
+            return -(-self.size // CHUNK)
+        return 1 - (-(self.size - self.header) // chunk_length(self.size - self.header))
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """The first byte of a chunk in the file, and the one behind its last."""
+        if self.header is None:
+            return index * CHUNK, min((index + 1) * CHUNK, self.size)
+        if index == 0:
+            return 0, self.header
+        length = chunk_length(self.size - self.header)
+        return self.header + (index - 1) * length, min(self.header + index * length, self.size)
+
+
+@dataclass(frozen=True)
 class ModelDigest:
-    """`size` in bytes and one 32-byte BLAKE3 digest for each chunk; the last chunk may be shorter than CHUNK."""
+    """`size` in bytes and one 32-byte BLAKE3 digest for each chunk; the last chunk may be shorter than the others.
+
+    `header`: the bytes before the data section, which are chunk 0; None in format 1, which does not tell them apart.
+    """
 
     size: int
     chunks: tuple[bytes, ...]
+    header: int | None = None
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.size, self.header)
 
     @property
     def root(self) -> str:
@@ -38,51 +88,100 @@ class ModelDigest:
         return blake3(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The chunk list: domain tag, size as u64 little-endian, chunk digests."""
-        return _DOMAIN + self.size.to_bytes(8, "little") + b"".join(self.chunks)
+        """The chunk list: domain tag, size as u64 little-endian, in format 2 `header` as u32, chunk digests."""
+        header = b"" if self.header is None else self.header.to_bytes(4, "little")
+        return _DOMAINS[self.layout.format] + self.size.to_bytes(8, "little") + header + b"".join(self.chunks)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ModelDigest":
         """The inverse of `to_bytes`; raises DigestError on anything else. Compare `root` before trusting it."""
-        if data[: len(_DOMAIN)] != _DOMAIN:
-            raise DigestError(f"not a chunk list: does not begin with {_DOMAIN.decode()!r}")
-        body = data[len(_DOMAIN) :]
-        size = int.from_bytes(body[:8], "little")
-        if len(body) != 8 + _chunk_count(size) * _DIGEST:
+        known: dict[bytes, Format] = {tag: number for number, tag in _DOMAINS.items()}
+        found = known.get(data[:_TAG])
+        if found is None:
+            raise DigestError(f"not a chunk list: does not begin with {_DOMAINS[2].decode()!r}, or that of format 1")
+        size, rest = int.from_bytes(data[_TAG : _TAG + 8], "little"), data[_TAG + 8 :]
+        header = None
+        if found == 2:
+            header, rest = int.from_bytes(rest[:4], "little"), rest[4:]
+            _require_header(header, size)
+        if len(data) < _TAG + 8 or len(rest) != Layout(size, header).count * _DIGEST:
             raise DigestError(f"chunk list of {len(data)} bytes does not fit a model of {size} bytes")
-        return cls(size, tuple(body[at : at + _DIGEST] for at in range(8, len(body), _DIGEST)))
+        return cls(size, tuple(rest[at : at + _DIGEST] for at in range(0, len(rest), _DIGEST)), header)
 
 
-def digest_file(path: Path, threads: int = 2) -> ModelDigest:
+def digest_file(path: Path, threads: int = 2, format: Format = 1) -> ModelDigest:
     """Digest a file chunk by chunk in `threads` threads, with one piece of memory each.
 
-    Raises OSError, and DigestError when the file becomes shorter meanwhile.
+    Raises OSError, and DigestError when the file becomes shorter meanwhile, or, in format 2, when it is no model file.
     """
     with path.open("rb", buffering=0) as file:
         fd = file.fileno()
         size = os.fstat(fd).st_size
-        count = _chunk_count(size)
-        lanes = max(1, min(threads, count))
+        layout = Layout(size, _header_of(fd, size) if format == 2 else None)
+        lanes = max(1, min(threads, layout.count))
 
         def lane(first: int) -> list[bytes]:
             buffer = memoryview(bytearray(min(_PIECE, size)))
-            return [chunk(index * CHUNK, buffer) for index in range(first, count, lanes)]
+            return [_digest(fd, *layout.bounds(index), buffer) for index in range(first, layout.count, lanes)]
 
-        def chunk(start: int, buffer: memoryview) -> bytes:
-            hasher, end = blake3(), min(start + CHUNK, size)
-            for at in range(start, end, _PIECE):
-                piece = buffer[: end - at]
-                if not read_at(fd, piece, at):
-                    raise DigestError(f"{path}: became shorter while it was read")
-                hasher.update(piece)
-            return hasher.digest()
-
-        if lanes == 1:
-            return ModelDigest(size, tuple(lane(0)))
-        with ThreadPoolExecutor(lanes) as pool:
-            by_lane = list(pool.map(lane, range(lanes)))
-    return ModelDigest(size, tuple(by_lane[index % lanes][index // lanes] for index in range(count)))
+        by_lane: Sequence[list[bytes]]
+        try:
+            if lanes == 1:
+                by_lane = [lane(0)]
+            else:
+                with ThreadPoolExecutor(lanes) as pool:
+                    by_lane = list(pool.map(lane, range(lanes)))
+        except DigestError as error:
+            raise DigestError(f"{path}: {error}") from None
+    chunks = tuple(by_lane[index % lanes][index // lanes] for index in range(layout.count))
+    return ModelDigest(size, chunks, layout.header)
 
 
-def _chunk_count(size: int) -> int:
-    return -(-size // CHUNK)
+def digest_chunk(fd: int, layout: Layout, index: int) -> bytes:
+    """The digest of one chunk of an open file. Raises OSError, and DigestError when the file is shorter."""
+    start, end = layout.bounds(index)
+    return _digest(fd, start, end, memoryview(bytearray(min(_PIECE, end - start))))
+
+
+def is_named(path: Path, root: str) -> bool:
+    """True if this is the model of that name, in whichever format the name is. Raises OSError."""
+    for format in _DOMAINS:
+        try:
+            if digest_file(path, format=format).root == root:
+                return True
+        except DigestError:
+            continue
+    return False
+
+
+def chunk_length(data: int) -> int:
+    """Bytes of a chunk of format 2, but for the last, where the data section has `data` bytes."""
+    length = LEAST_CHUNK
+    while length * MOST_CHUNKS < data:
+        length *= 2
+    return length
+
+
+def _digest(fd: int, start: int, end: int, buffer: memoryview) -> bytes:
+    hasher = blake3()
+    for at in range(start, end, _PIECE):
+        piece = buffer[: end - at]
+        if not read_at(fd, piece, at):
+            raise DigestError("became shorter while it was read")
+        hasher.update(piece)
+    return hasher.digest()
+
+
+def _header_of(fd: int, size: int) -> int:
+    """The bytes before the data section of a model file. Raises DigestError when it is none."""
+    start = memoryview(bytearray(_LENGTH))
+    if not read_at(fd, start, 0):
+        raise DigestError(f"no model file: {size} bytes are no header")
+    header = _LENGTH + int.from_bytes(start, "little")
+    _require_header(header, size)
+    return header
+
+
+def _require_header(header: int, size: int) -> None:
+    if not _LENGTH <= header <= min(size, _LENGTH + MAX_HEADER) or header % _ALIGNMENT:
+        raise DigestError(f"no model file: its header cannot have {header} of {size} bytes")

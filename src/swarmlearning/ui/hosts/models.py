@@ -74,18 +74,14 @@ async def _found(machine: Machine, prefix: str, stem: str) -> list[str]:
 
 async def _taken(machine: Machine, path: str, digest: str, folder: Path, tell: Tell) -> bool:
     """Fetches a file, and keeps it if it is the model."""
-    from swarmlearning.tensors.digest import DigestError, digest_file  # numpy is loaded once somebody wants a model
+    from swarmlearning.tensors.digest import is_named  # numpy is loaded once somebody wants a model
 
     await asyncio.to_thread(make_private, folder)
     part = await asyncio.to_thread(_new_part, folder)
     try:
         most = min(MOST_BYTES, shutil.disk_usage(folder).free - SPARED)
         await machine.receive(path, part, most, partial(_tell, tell, path, folder))
-        try:
-            found = (await asyncio.to_thread(digest_file, part)).root
-        except DigestError:
-            return False
-        if found != digest:
+        if not await asyncio.to_thread(is_named, part, digest):
             return False
         await asyncio.to_thread(_keep, part, folder / f"{digest}.safetensors")
         return True

@@ -1,0 +1,226 @@
+"""One model gathered from the file servers that hold it: what its threads do, one for each source that is asked.
+
+The first source is asked for all. When that takes long, others are asked for parts of it at the same time (`parts.py`);
+when one stops, another goes on with what it has not brought. A chunk comes from one source, so one that does not fit
+its digest is that source's fault.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from swarmlearning.models.body import Fault, SourceError
+from swarmlearning.models.connections import Source, text_of
+from swarmlearning.models.exchange import Exchange, Stopped
+from swarmlearning.models.parts import Parts
+from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.tensors.digest import ModelDigest
+
+logger = logging.getLogger(__name__)
+
+_IDLE_SECONDS: Final = 0.2
+_REPORT_SECONDS: Final = 0.1
+_NOTE_SECONDS: Final = 1.0
+_BLAME: Final[tuple[Fault, ...]] = ("invalid", "too-slow", "unreachable", "not-held")
+
+
+class TransferError(Exception):
+    """A model could not be fetched; the message lists each source and what went wrong there.
+
+    `fault` is the gravest of the sources' faults; it names no source, so it may be made public.
+    """
+
+    def __init__(self, text: str, fault: Fault = "unreachable") -> None:
+        super().__init__(text)
+        self.fault = fault
+
+
+class News(NamedTuple):
+    """What is called in the threads: with each source that is asked, and now and then with the bytes that are here."""
+
+    turn: Callable[[Source], object]
+    held: Callable[[int], object]
+
+
+class Gathering:
+    """Any thread may call; `work` is for as many threads as sources are to be asked at once."""
+
+    def __init__(
+        self,
+        digest: str,
+        size: int | None,
+        sources: Sequence[Source],
+        exchange: Callable[[Source], Exchange],
+        store: TensorStore,
+        news: News,
+    ) -> None:
+        """`size`: that of the model, where it is known."""
+        self.path: Path | None = None
+        """The model in the store, once it is there."""
+        self._digest = digest
+        self._size = size
+        self._exchange = exchange
+        self._store = store
+        self._news = news
+        self._lock = threading.Condition()
+        self._beginning = threading.Lock()
+        self._known = list(sources)
+        self._untried = list(sources)
+        self._asked: set[Exchange] = set()
+        self._over = False
+        self._parts: Parts | None = None
+        self._faults: list[Fault] = []
+        self._texts: list[str] = []
+        self._failure: StoreError | None = None
+        self._before, self._begun = 0, 0.0  # bytes that were here as it began, and when that was
+        self._reported, self._noted = 0.0, time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """True once it is to end, for whatever reason."""
+        return self._over
+
+    def add(self, sources: Sequence[Source]) -> None:
+        """More that hold the model."""
+        with self._lock:
+            new = [source for source in sources if source not in self._known]
+            self._known += new
+            self._untried += new
+
+    def takes_longer_than(self, seconds: float) -> bool:
+        """True if the sources at work will need longer for the rest, as they do now, and another one is known."""
+        parts = self._parts
+        if self._over or not self._untried:
+            return False
+        if parts is None:  # not even the chunk list is here
+            return True
+        rate = (parts.held - self._before) / (time.monotonic() - self._begun)
+        return rate * seconds < parts.info.size - parts.held
+
+    def stop(self) -> None:
+        """Makes all threads end soon; what has come is kept for the next attempt."""
+        with self._lock:
+            self._over = True
+            for exchange in self._asked:
+                exchange.stop()
+            self._lock.notify_all()
+
+    def work(self) -> None:
+        """Asks one source after another, until the model is here or none is left."""
+        try:
+            while (source := self._next()) is not None:
+                self._news.turn(source)
+                with self._asking(source) as exchange:
+                    self._take_from(exchange)
+        except StoreError as error:
+            self._failure = error
+            self.stop()
+
+    def outcome(self) -> Path:
+        """The model's path, once all threads have ended. Raises `TransferError` and `StoreError`."""
+        if self.path is not None:
+            return self.path
+        try:
+            if self._parts is not None:
+                self._parts.close()
+        except StoreError as error:
+            self._failure = self._failure or error
+        if self._failure is not None:
+            self._store.forget(self._digest)  # on a full disk others need the room
+            raise self._failure
+        if self._over:
+            raise TransferError(f"model {self._digest}: fetching has been stopped")
+        gravest: Fault = min(self._faults, key=_BLAME.index) if self._faults else "not-held"
+        why = "; ".join(self._texts) or "no node is known to hold it"
+        raise TransferError(f"model {self._digest} cannot be fetched: {why}", gravest)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _next(self) -> Source | None:
+        if self._parts is None and (info := self._store.partial_info(self._digest)) is not None:
+            self._finished(self._begin(info))
+        with self._lock:
+            return None if self._over or not self._untried else self._untried.pop(0)
+
+    @contextlib.contextmanager
+    def _asking(self, source: Source) -> Iterator[Exchange]:
+        """Inside the block the source is asked; what it does wrong ends the block, and is noted."""
+        exchange = self._exchange(source)
+        with self._lock:
+            self._asked.add(exchange)
+            if self._over:
+                exchange.stop()
+        try:
+            yield exchange
+        except Stopped:
+            pass
+        except SourceError as error:
+            self._blame(source, error)
+        except StoreError:
+            raise
+        except Exception as error:  # nothing that a source sends may end this node
+            logger.exception("model %s from %s", self._digest, text_of(source))
+            self._blame(source, SourceError(f"sent what cannot be understood: {error!r:.200}"))
+        finally:
+            with self._lock:
+                self._asked.discard(exchange)
+                self._lock.notify_all()
+
+    def _blame(self, source: Source, error: SourceError) -> None:
+        logger.info("model %s from %s: %s", self._digest, text_of(source), error)
+        with self._lock:
+            self._faults.append(error.fault)
+            self._texts.append(f"{text_of(source)} {error}")
+
+    def _take_from(self, exchange: Exchange) -> None:
+        """All that this source can bring. Raises `SourceError`, `StoreError` and `Stopped`."""
+        note = partial(self._note, exchange)
+        if self._parts is None:
+            exchange.bundle(self._size, self._begin, note)
+        parts = self._parts
+        assert parts is not None
+        while not self._finished(parts):
+            claim = parts.claim(exchange.seconds)
+            if claim is None:  # others bring the last chunks, and may yet fail to
+                with self._lock:
+                    self._lock.wait(max(_IDLE_SECONDS, exchange.seconds))
+                continue
+            try:
+                exchange.take(parts, claim, note)
+            finally:
+                parts.release(claim)
+
+    def _begin(self, info: ModelDigest) -> Parts:
+        with self._beginning:
+            if self._parts is None:
+                parts = Parts(self._store, info)
+                self._before, self._begun = parts.held, time.monotonic()
+                self._parts = parts
+            return self._parts
+
+    def _finished(self, parts: Parts) -> bool:
+        """Moves a model that is complete into the store."""
+        with self._lock:
+            if parts.complete and self.path is None and not self._over:
+                self.path = parts.commit()
+                self._news.held(parts.held)
+        if self.path is not None:
+            self.stop()
+        return self._over
+
+    def _note(self, exchange: Exchange, pending: int) -> None:
+        """Reports progress now and then, and asks for help when it takes long."""
+        parts, now = self._parts, time.monotonic()
+        assert parts is not None
+        if now - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = now
+        self._news.held(parts.held + pending)
+        if now - self._noted >= _NOTE_SECONDS:
+            self._noted = now
+            parts.note()

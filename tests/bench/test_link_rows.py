@@ -1,0 +1,81 @@
+"""How a row of `make bench-links` is written, and the least time that its round needs."""
+
+import pytest
+
+from support.benchmarks import names_in
+
+NAMES = names_in("linkrow.py")
+parse, limit_seconds, Link, ROWS = (NAMES[name] for name in ("parse", "limit_seconds", "Link", "ROWS"))
+MB = 10**6
+
+
+@pytest.mark.parametrize("name", [*ROWS, "3x1@0.5,slow=4,coordmedian", "3x7@10/20,rtt=50,loss=0.5,kill"])
+def test_a_row_reads_as_it_is_written(name: str) -> None:
+    assert parse(name).name == name
+
+
+def test_a_row_has_a_link_for_each_site() -> None:
+    row = parse("3x25@20/30,slow=10,loss=1,rtt=100,geomedian")
+    assert row.links == [(20, 30), (20, 30), (2, 3)]
+    assert (row.nodes, row.mb, row.loss, row.rtt_ms, row.method, row.kill) == (3, 25, 0.01, 100, "geomedian", False)
+    assert row.at_half_the_rate().links == [(10, 15), (10, 15), (1, 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("4x25", "write it as 4x25@200"),
+        ("4x25@200,", "write it as"),
+        ("1x25@200", "at least 2 sites"),
+        ("4x0@200", "1 MB"),
+        ("4x25@0", "not cut"),
+        ("2x25@50,kill", "3 sites at least"),
+        ("4x25@200,rtt=100", "at 30 Mbit/s a site at most"),
+        ("4x25@30,rtt", "rtt is no property of a row, or lacks its number"),
+        ("4x25@30,loss=100", "loss is"),
+        ("4x25@30,kill=1", "kill is"),
+        ("4x25@30,slow=0.5", "slow is"),
+        ("4x25@30,fast=2", "fast is"),
+    ],
+)
+def test_what_is_no_row_is_refused_with_the_reason(name: str, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault) as refused:
+        parse(name)
+    assert name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "seconds"),
+    [
+        ("4x25@200", 1.5),  # 2 · 3/4 · 25 MB at 25 MB/s
+        ("8x25@200", 1.75),
+        ("16x100@50", 30.0),
+        ("2x25@50", 4.0),  # halves: S / R
+        ("4x25@10/50", 30.0),  # the slower direction
+        ("4x25@50,slow=10", 40.0),  # S / r
+        ("4x25@50,slow=1.25", 120 / 19),  # the slow one merges less
+        ("4x25@50,slow=2", 8.0),  # and nothing, as soon as its model alone takes as long
+    ],
+)
+def test_the_limit_of_a_row(row: str, seconds: float) -> None:
+    assert parse(row).limit_s == pytest.approx(seconds)
+
+
+def test_no_share_of_the_model_is_faster_than_the_limit() -> None:
+    """The formula beside a search over who merges how much, for unequal links."""
+    links = [Link(10, 10), Link(20, 20), Link(40, 40)]
+    size, steps = 10 * MB, 100
+
+    def seconds(shares: tuple[int, int, int]) -> float:
+        """(1 + (N - 2) w) · S / r of the slowest site."""
+        each = zip(shares, links, strict=True)
+        return max(float((1 + share / steps) * size / link.bytes_per_second) for share, link in each)
+
+    best = min(seconds((a, b, steps - a - b)) for a in range(steps + 1) for b in range(steps + 1 - a))
+    assert best == pytest.approx(limit_seconds(size, links), rel=0.01)
+    assert best >= limit_seconds(size, links)
+
+
+def test_one_merging_site_takes_and_gives_all_other_models() -> None:
+    assert parse("4x25@200").star_limit_s == pytest.approx(6.0)
+    assert parse("4x25@50,slow=10").star_limit_s == pytest.approx(240.0)
