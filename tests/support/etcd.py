@@ -5,6 +5,8 @@ import contextlib
 import shutil
 from pathlib import Path
 
+import pytest
+
 from support.certs import make_workspace
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
@@ -98,9 +100,11 @@ class Cluster:
     async def stop(self) -> None:
         for file in self._files:
             file.close()
-        for host in self.hosts:
-            await host.gateway.close()
-            await host.member.stop()
+        with pytest.MonkeyPatch.context() as patch:  # the last one, if it leads, has nobody to hand over to
+            patch.setattr("swarmlearning.ordering.etcd.member.STOP_SECONDS", 0.5)
+            for host in self.hosts:
+                await host.gateway.close()
+                await host.member.stop()
         for host in self.hosts:
             await host.proxy.stop()  # nobody dials any more: no handshake is left when the gates go
         for host in self.hosts:
