@@ -7,7 +7,7 @@ earlier runs lies in pytest's cache; a new clone, such as that of CI, has none, 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,7 +90,8 @@ def updated(history: History, outcomes: Mapping[str, tuple[bool, float]]) -> His
 
 def room_of(test: str) -> str:
     """Returns the folder below `tests` that a test lies in; `.` for those beside the rooms."""
-    return PurePosixPath(*PurePosixPath(_file(test)).parts[1:2]).name if _file(test).count("/") > 1 else "."
+    folders = _file(test).split("/")[1:-1]
+    return folders[0] if folders else "."
 
 
 def _file(test: str) -> str:
