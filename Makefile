@@ -228,8 +228,16 @@ bench-round: $(STAMP)
 	@$(RUN)/python bench/round.py --nodes $(N) --mb $(MB) $(if $(JSON),--json)
 
 # Every site behind a link of its own, in network namespaces; a row is written as bench/linkrow.py says.
+# hivemind is measured beside it where it can be installed (60 MB); PyTorch is that of .venv.
 ROWS ?=
-bench-links: $(STAMP) tools
+HIVEMIND := .tools/hivemind
+$(HIVEMIND)/fetched: $(STAMP)
+	@test -x $(HIVEMIND)/bin/python || $(PYTHON) -m venv $(HIVEMIND)
+	@$(HIVEMIND)/bin/python -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/ours.pth", "w").write(sys.argv[1])' \
+		"$$($(RUN)/python -c 'import sys; print("\n".join(path for path in sys.path if "site-packages" in path))')"
+	@$(HIVEMIND)/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "hivemind>=1.1.12,<2" && touch $@ || \
+		echo "bench-links: hivemind cannot be installed; it is left out" >&2
+bench-links: $(STAMP) tools $(HIVEMIND)/fetched
 	@PYTHONPATH=tests $(RUN)/python bench/links.py $(if $(ROWS),--rows $(ROWS)) $(if $(JSON),--json)
 
 goodput: $(STAMP) tools

@@ -21,17 +21,18 @@ from time import monotonic
 import msgspec
 
 from linkkill import kill_merger
+from linkpeer import hivemind_seconds, lacking
 from linkraw import raw_seconds
 from linkrow import MEGABYTE, ROWS, Row, parse
 from linkswarm import STAR, LinkSwarm, Network, identities_for, link_swarm, mergers, network, participant_options
-from machine import Failed, busy_seconds, run_apart
+from machine import Failed, busy_seconds, reason, run_apart
 from participant import Done
 from round import round_seconds
 from support.pings import ping_seconds
 from support.thinlinks import Moved
 from support.tools import lacks
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.supervise.processes import Processes
+from swarmlearning.supervise.processes import Processes, RunError
 
 WARM_UP = 1
 MOST_ROUNDS = 3
@@ -48,7 +49,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     `rtt_ms`: a ping between two sites; `mergers`: how many sites merged a round; `median_s`: of the `rounds` measured,
     each of which is in `each_s`, or with `kill` the one in which a merger died; `limit_s`: see `limit_seconds`;
-    `star_s`: the same with one merging site; `raw_s`: one TLS stream with the model, from the last site to the first;
+    `star_s`: the same with one merging site; `hivemind_s`: hivemind's all-reduce on the same links, its matchmaking
+    included; `raw_s`: one TLS stream with the model, from the last site to the first;
     `bytes_per_site`: sent in a round, mean over the sites; `busiest_bytes`: the most that one sent or received;
     `cpu_s`: CPU seconds a round of all nodes and participants; `undisturbed_s`: median of the rounds before the kill;
     `other_cores`: how many cores worked for others meanwhile, the kernel's own work included.
@@ -65,6 +67,7 @@ class Outcome(msgspec.Struct, frozen=True):
     median_s: float
     limit_s: float
     star_s: float | None
+    hivemind_s: float | None
     raw_s: float
     bytes_per_site: int
     busiest_bytes: int
@@ -90,9 +93,9 @@ class Rounds:
     disturbed_s: float | None
 
 
-async def measure(folder: Path, row: Row, rounds: int) -> Outcome:
-    """Makes the links of a row and measures what goes over them. Raises `Failed`, `RunError` (alone or in a group) and
-    `TimeoutError`."""
+async def measure(folder: Path, row: Row, rounds: int, beside: bool) -> Outcome:
+    """Makes the links of a row and measures what goes over them, with hivemind `beside` us. Raises `Failed`, `RunError`
+    (alone or in a group) and `TimeoutError`."""
     identities = identities_for(folder / "cert", row.nodes)
     try:
         with network(folder, row.links, row.rtt_ms, row.loss) as made:
@@ -103,6 +106,7 @@ async def measure(folder: Path, row: Row, rounds: int) -> Outcome:
             if found.mergers > 1:
                 await asyncio.to_thread((folder / "star").mkdir)
                 star = await _swarm(folder / "star", made, identities, row, rounds, STAR)
+            peer = await _hivemind(folder, made, row, rounds) if beside else None
     except TimeoutError as error:
         raise Failed("its rounds took far longer than with one merging site on such links") from error
     except OSError as error:
@@ -110,7 +114,19 @@ async def measure(folder: Path, row: Row, rounds: int) -> Outcome:
     if star is not None and star.mergers > 1:
         print(f"bench-links: {row.name}: star_s is absent: {STAR} makes no star", file=sys.stderr)
         star = None
-    return _outcome(row, rounds, rtt, raw, found, star)
+    return _outcome(row, rounds, rtt, raw, found, star, peer)
+
+
+async def _hivemind(folder: Path, made: Network, row: Row, rounds: int) -> float | None:
+    """Median seconds; None, and a line to say why, where there are none."""
+    why = lacking(row)
+    if not why:
+        try:
+            return await hivemind_seconds(made, folder, row, rounds)
+        except* (RunError, TimeoutError) as group:
+            why = f"it failed: {reason(group)}"
+    print(f"bench-links: {row.name}: hivemind_s is absent: {why}", file=sys.stderr)
+    return None
 
 
 async def _swarm(
@@ -158,7 +174,9 @@ def _moved(made: Network) -> list[Moved]:
     return [made.links.moved(host) for host in range(1, made.sites + 1)]
 
 
-def _outcome(row: Row, rounds: int, rtt: float, raw: float, found: Rounds, star: Rounds | None) -> Outcome:
+def _outcome(
+    row: Row, rounds: int, rtt: float, raw: float, found: Rounds, star: Rounds | None, peer: float | None
+) -> Outcome:
     def seconds(each: Rounds) -> float:
         return round(each.disturbed_s or statistics.median(each.seconds), 3)
 
@@ -174,6 +192,7 @@ def _outcome(row: Row, rounds: int, rtt: float, raw: float, found: Rounds, star:
         median_s=seconds(found),
         limit_s=round(row.limit_s, 3),
         star_s=seconds(star) if star else None,
+        hivemind_s=round(peer, 3) if peer else None,
         raw_s=round(raw, 3),
         bytes_per_site=round(found.sent),
         busiest_bytes=round(found.busiest),
@@ -198,6 +217,7 @@ def table(outcome: Outcome) -> str:
         f"mergers: {outcome.mergers}; each: {', '.join(f'{each:.2f}' for each in outcome.each_s)}",
         f"  limit            {outcome.limit_s:8.2f} s",
         f"  one merger       {outcome.star_s:8.2f} s" if outcome.star_s is not None else "  one merger       absent",
+        f"  hivemind         {outcome.hivemind_s:8.2f} s" if outcome.hivemind_s else "  hivemind         absent",
         f"  raw TLS          {outcome.raw_s:8.2f} s   {raw_rate:.1f} Mbit/s",
         f"  sent by a site   {megabytes[0]:8.1f} MB  busiest link: {megabytes[1]:.1f} MB one way",
         f"  CPU              {outcome.cpu_s:8.2f} s   others: {outcome.other_cores:.2f} cores",
@@ -213,10 +233,11 @@ def rounds_for(row: Row) -> int:
     return max(1, min(wanted, int(LONG_SECONDS / row.star_limit_s)))
 
 
-def run_row(row: Row, rounds: int | None, as_json: bool) -> float:
+def run_row(row: Row, options: argparse.Namespace) -> float:
     """Measures and prints a row; returns how many cores it kept busy. Raises `Failed`."""
-    outcome = run_apart(partial(measure, row=row, rounds=rounds or rounds_for(row)))
-    print(msgspec.json.encode(outcome).decode() if as_json else table(outcome) + "\n", flush=True)
+    rounds = options.rounds or rounds_for(row)
+    outcome = run_apart(partial(measure, row=row, rounds=rounds, beside=not options.alone))
+    print(msgspec.json.encode(outcome).decode() if options.json else table(outcome) + "\n", flush=True)
     return outcome.cpu_s / statistics.mean(outcome.each_s)
 
 
@@ -224,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), help="as in 4x25@200 or 4x25@10/50,rtt=100")
     parser.add_argument("--rounds", type=int, help="measured rounds; default: 3, fewer where one takes minutes")
+    parser.add_argument("--alone", action="store_true", help="without hivemind beside it")
     parser.add_argument("--json", action="store_true", help="print JSON, a line for each row, instead of tables")
     options = parser.parse_args()
     try:
@@ -238,12 +260,12 @@ def main() -> None:
     failed = False
     for row in rows:
         try:
-            cores = run_row(row, options.rounds, options.json)
+            cores = run_row(row, options)
             if cores > MOST_CORES:
                 print(
                     f"bench-links: {row.name}: {cores:.1f} cores were busy: once more at half the rate", file=sys.stderr
                 )
-                run_row(row.at_half_the_rate(), options.rounds, options.json)
+                run_row(row.at_half_the_rate(), options)
         except Failed as error:
             print(f"bench-links: {row.name} is absent: {error}", file=sys.stderr)
             failed = True

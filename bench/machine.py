@@ -43,10 +43,15 @@ def run_apart(measure: Callable[[Path], Coroutine[Any, Any, T]]) -> T:
         try:
             return asyncio.run(measure(Path(folder)))
         except* (RunError, TimeoutError, KeyboardInterrupt) as group:
-            failures += group.exceptions
-    while isinstance(failures[0], BaseExceptionGroup):
-        failures = list(failures[0].exceptions)
-    raise Failed(str(failures[0]) or type(failures[0]).__name__)
+            failures.append(group)
+    raise Failed(reason(failures[0]))
+
+
+def reason(failure: BaseException) -> str:
+    """Why something has failed, in a line or more: of several reasons the first."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) or type(failure).__name__
 
 
 def require_etcd(name: str) -> None:

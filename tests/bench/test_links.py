@@ -18,6 +18,7 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     median_s: float
     limit_s: float
     star_s: float | None
+    hivemind_s: float | None
     raw_s: float
     bytes_per_site: int
     busiest_bytes: int
@@ -31,7 +32,9 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
 
 @needs("tun")
 def test_bench_links_prints_a_json_line_for_each_row() -> None:
-    done = run_with_support("links.py", "--rounds", "1", "--json", "--rows", "3x1@20,kill", "2x1@30,rtt=40,loss=1")
+    done = run_with_support(
+        "links.py", "--rounds", "1", "--alone", "--json", "--rows", "3x1@20,kill", "2x1@30,rtt=40,loss=1"
+    )
     assert done.returncode == 0, done.stderr
     killed, long = (msgspec.json.decode(line, type=Line) for line in done.stdout.splitlines())
     assert (killed.row, killed.nodes, killed.mb, killed.mbit_up, killed.loss) == ("3x1@20,kill", 3, 1, 20, 0)
@@ -41,6 +44,7 @@ def test_bench_links_prints_a_json_line_for_each_row() -> None:
     assert killed.median_s > killed.undisturbed_s == killed.each_s[0]
     for line in (killed, long):
         assert (line.mergers, line.rounds, line.star_s) == (1, 1, line.median_s)
+        assert line.hivemind_s is None
         assert line.median_s > line.limit_s
         assert line.raw_s > 0.9 * line.mb * 8 / line.mbit_up  # no link is faster than it was told
         assert 0.5e6 < line.bytes_per_site <= line.busiest_bytes < 3e6
