@@ -1,6 +1,7 @@
 """The body of an answer to a request for a model, as it was before the sender may have compressed it."""
 
 import http.client
+import io
 from typing import IO, Final, Literal, Protocol, TypeAlias, cast
 
 from zstandard import ZstdDecompressor, ZstdError
@@ -55,16 +56,20 @@ def body_of(response: http.client.HTTPResponse) -> Body:
 class _Plain:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self._response = response
+        self._ahead = True  # more may have been read already, with the headers or the last small piece
 
     def expect(self, size: int) -> None:
         if self._response.length != size:
             raise SourceError(f"announces {self._response.length} bytes where {size} are missing")
 
     def receive(self, room: memoryview) -> int:
-        """Unlike `response.readinto`, keeps what came before a failure."""
+        """Unlike `response.readinto`, keeps what came before a failure; never waits while something is here."""
         missing = self._response.length or 0
+        room = room[:missing]
         try:
-            count = self._response.fp.readinto1(room[:missing])
+            here = len(self._response.fp.peek()) if self._ahead and room else len(room)
+            count = self._response.fp.readinto1(room[:here])
+            self._ahead = here > len(room) if self._ahead else len(room) <= io.DEFAULT_BUFFER_SIZE
         except OSError as error:
             raise SourceError(f"stopped {missing} bytes before the end: {reason(error)}", _fault(error)) from error
         if not count:
