@@ -102,7 +102,9 @@ async def _relay(link: Connection, root: Path) -> None:
 async def _files(link: Connection, root: Path, store: Path, relay: int) -> None:
     """Serves on a port and through the relay."""
     identity = Workspace(root).identity("SL-1")
-    server = Server(file_app(TensorStore(store), lambda thumbprint, digest: True), server_context(identity), HOST, 0)
+    server = Server(
+        file_app(TensorStore(store), lambda thumbprint, digest, chunks: True), server_context(identity), HOST, 0
+    )
     await server.start()
     callee = Callee(client_context(identity), UID, server.adopt, lambda credential: "")
     async with callee.kept(join(HOST, relay)) as kept:

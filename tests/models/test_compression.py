@@ -35,7 +35,7 @@ async def holding(folder: Path, content: bytes) -> tuple[TensorStore, ModelDiges
 
 
 def files(store: TensorStore, below: int = 2**30) -> ASGIApp:
-    return file_app(store, lambda thumbprint, digest: True, compress_below=below)
+    return file_app(store, lambda thumbprint, digest, chunks: True, compress_below=below)
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ async def test_the_error_of_a_failed_fetch_lists_every_source_with_its_fault(
 ) -> None:
     closed = ("127.0.0.1", fixed_port())
     empty = await hold(content=None)
-    private = await hold(members=lambda thumbprint, digest: False)
+    private = await hold(members=lambda thumbprint, digest, chunks: False)
     impostor = await hold(identity=stranger(tmp_path, "SL-7"))
     unknown = ("no-such-host.invalid", 1)
     sources = [closed, empty.source, private.source, impostor.source, unknown]

@@ -175,15 +175,16 @@ async def test_a_model_is_refused_to_whoever_is_not_a_member(
 async def test_permission_to_read_is_checked_for_the_certificate_and_the_model_of_the_request(
     identities: Identities, store: TensorStore, info: ModelDigest
 ) -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, range]] = []
 
-    def may_read(thumbprint: str, digest: str) -> bool:
-        asked.append((thumbprint, digest))
+    def may_read(thumbprint: str, digest: str, chunks: range) -> bool:
+        asked.append((thumbprint, digest, chunks))
         return True
 
     async with serving(file_app(store, may_read), identities["SL-1"]) as server:
         await request(server, identities["SL-3"], f"/models/{info.root}")
-    assert asked == [(identities["SL-3"].thumbprint, info.root)]
+    who = identities["SL-3"].thumbprint
+    assert asked == [(who, info.root, range(0)), (who, info.root, range(len(info.chunks)))]
 
 
 @pytest.mark.parametrize(("height", "status"), [("7", 200), ("8", 403), ("x", 403), ("9" * 40, 403), ("", 403)])
@@ -195,7 +196,7 @@ async def test_a_reader_that_is_ahead_on_the_ledger_is_not_refused_before_this_n
     async def catch_up(to: int) -> None:
         reached.append(to)
 
-    app = file_app(store, lambda thumbprint, digest: 7 in reached, catch_up=catch_up)
+    app = file_app(store, lambda thumbprint, digest, chunks: 7 in reached, catch_up=catch_up)
     async with serving(app, identities["SL-1"]) as server:
         headers = {HEIGHT_HEADER: height} if height else {}
         answer = await request(server, identities["SL-2"], f"/models/{info.root}", headers=headers)

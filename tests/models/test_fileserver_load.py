@@ -122,7 +122,7 @@ async def test_a_crowd_of_slow_readers_delays_no_other_reader_and_takes_little_m
     identities: Identities, store: TensorStore, path: str
 ) -> None:
     count = 30
-    app = Sent(file_app(store, lambda thumbprint, digest: True))
+    app = Sent(file_app(store, lambda thumbprint, digest, chunks: True))
     async with serving(app, identities["SL-1"]) as server, AsyncExitStack() as crowd:
         for _ in range(count):
             await crowd.enter_async_context(reading_nothing(server, identities["SL-3"], path))
@@ -135,7 +135,7 @@ async def test_a_flood_of_connections_from_one_peer_leaves_the_server_to_the_oth
     identities: Identities, store: TensorStore, tmp_path: Path
 ) -> None:
     path = await path_of_zeros(store, tmp_path, 1000)
-    app = file_app(store, lambda thumbprint, digest: True)
+    app = file_app(store, lambda thumbprint, digest, chunks: True)
     async with (
         serving(app, identities["SL-1"], Limits(connections_per_peer=5)) as server,
         AsyncExitStack() as flood,
@@ -151,7 +151,7 @@ async def test_a_flood_of_connections_from_one_peer_leaves_the_server_to_the_oth
 async def test_the_server_stops_sending_to_a_client_that_has_disconnected(
     identities: Identities, store: TensorStore, path: str
 ) -> None:
-    app = Sent(file_app(store, lambda thumbprint, digest: True))
+    app = Sent(file_app(store, lambda thumbprint, digest, chunks: True))
     async with serving(app, identities["SL-1"], grace=2) as server:
         async with reading_nothing(server, identities["SL-2"], path):
             pass

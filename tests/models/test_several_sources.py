@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from support.faulty_holder import CONTENT, SIZE, Hold, Holder, begin
-from swarmlearning.models import download
+from swarmlearning.models import claims, download
+from swarmlearning.models.gathering import Gathering
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.tensors.digest import CHUNK
@@ -16,6 +17,7 @@ from swarmlearning.tensors.digest import CHUNK
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others help after a moment, not after a second."""
     monkeypatch.setattr(download, "HELP_SECONDS", 0.01)
+    monkeypatch.setattr(claims, "UNKNOWN_SECONDS", 0.1)
 
 
 async def test_a_source_that_stalls_is_helped_before_it_is_given_up(digest: str, hold: Hold, fetcher: Fetcher) -> None:
@@ -39,11 +41,23 @@ async def test_a_helper_that_sends_wrong_bytes_or_breaks_off_harms_nothing(
     assert path.read_bytes() == CONTENT
 
 
-async def test_only_so_many_sources_are_asked_at_once(digest: str, hold: Hold, fetcher: Fetcher) -> None:
+async def test_when_as_many_sources_as_are_asked_at_once_stall_the_slowest_make_room(
+    digest: str, hold: Hold, fetcher: Fetcher
+) -> None:
+    stalling: list[Holder] = [await hold(stall=0) for _ in range(download.AT_ONCE)]
+    good = await hold()
+    path = await fetcher.fetch(digest, [each.source for each in (*stalling, good)])
+    assert path.read_bytes() == CONTENT
+    assert all(each.requests for each in stalling)
+
+
+async def test_only_so_many_sources_are_asked_at_once(
+    digest: str, hold: Hold, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gathering, "set_aside", lambda self: None)
     holders: list[Holder] = [await hold(stall=0) for _ in range(download.AT_ONCE + 1)]
     fetch = asyncio.create_task(fetcher.fetch(digest, [each.source for each in holders]))
-    first = holders[0]
-    await first.stalled.wait()
+    await holders[download.AT_ONCE - 1].stalled.wait()
     fetch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await fetch

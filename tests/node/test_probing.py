@@ -38,7 +38,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def files(identity: Identity, folder: Path) -> AsyncIterator[int]:
-    app = file_app(TensorStore(folder / "models"), lambda thumbprint, digest: False)
+    app = file_app(TensorStore(folder / "models"), lambda thumbprint, digest, chunks: False)
     async with serving(app, identity) as server:
         yield server.port
 
@@ -171,7 +171,7 @@ def test_a_proxy_that_is_not_there_is_named(identities: dict[str, Identity], mon
 async def test_no_more_is_sent_than_was_asked_for(identities: dict[str, Identity], tmp_path: Path) -> None:
     from support.serving import request
 
-    app = file_app(TensorStore(tmp_path / "models"), lambda thumbprint, digest: False)
+    app = file_app(TensorStore(tmp_path / "models"), lambda thumbprint, digest, chunks: False)
     async with serving(app, identities["SL-1"]) as server:
         for asked, sent in ((10, 10), (MOST_PROBED, MOST_PROBED), (999_999, MOST_PROBED)):
             status, _, body = await request(server, identities["SL-2"], f"{PROBE}{asked}")

@@ -100,7 +100,9 @@ async def test_a_node_that_serves_without_listening_serves_through_a_relay(
     (tmp_path / "content").write_bytes(CONTENT)
     held = TensorStore(tmp_path / "held")
     digest = (await held.adopt(tmp_path / "content")).root
-    server = Server(file_app(held, lambda thumbprint, digest: True), server_context(identities["SL-1"]), HOST, 0)
+    server = Server(
+        file_app(held, lambda thumbprint, digest, chunks: True), server_context(identities["SL-1"]), HOST, 0
+    )
     server.start_unheard()
     fetcher = Fetcher(client_context(identities["SL-2"]), TensorStore(tmp_path / "fetched"))
     async with (

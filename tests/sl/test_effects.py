@@ -133,7 +133,9 @@ class Site:
 @pytest.fixture
 async def site(tmp_path: Path, identities: Identities) -> AsyncIterator[Site]:
     other = TensorStore(tmp_path / "other")
-    server = Server(file_app(other, lambda thumb, digest: True), server_context(identities["SL-2"]), "127.0.0.1", 0)
+    server = Server(
+        file_app(other, lambda thumb, digest, chunks: True), server_context(identities["SL-2"]), "127.0.0.1", 0
+    )
     await server.start()
     made = Site(tmp_path, identities, other, server.port)
     yield made

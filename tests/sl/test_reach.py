@@ -22,7 +22,7 @@ def der(identity: Identity) -> bytes:
 
 async def test_a_node_knows_itself_at_its_announced_address(identities: Identities, tmp_path: Path) -> None:
     own, other = identities["SL-1"], identities["SL-2"]
-    app = file_app(TensorStore(tmp_path / "store"), lambda thumbprint, digest: False)
+    app = file_app(TensorStore(tmp_path / "store"), lambda thumbprint, digest, chunks: False)
     server = Server(app, server_context(own), "127.0.0.1", 0)
     await server.start()
     address = f"127.0.0.1:{server.port}"
@@ -42,7 +42,7 @@ async def test_a_file_server_is_asked_for_by_the_name_in_its_address(identities:
     asked: list[str | None] = []
     context = server_context(identities["SL-1"])
     context.sni_callback = lambda _connection, name, _context: asked.append(name)
-    app = file_app(TensorStore(tmp_path / "store"), lambda thumbprint, digest: False)
+    app = file_app(TensorStore(tmp_path / "store"), lambda thumbprint, digest, chunks: False)
     server = Server(app, context, "127.0.0.1", 0)
     await server.start()
     own = identities["SL-1"]

@@ -38,7 +38,7 @@ class Holder:
     """
 
     store: TensorStore
-    members: Callable[[str, str], bool] = lambda thumbprint, digest: True
+    members: Callable[[str, str, range], bool] = lambda thumbprint, digest, chunks: True
     cut: int | None = None
     stall: int | None = None
     flip: int | None = None

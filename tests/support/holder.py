@@ -19,7 +19,7 @@ from swarmlearning.models.store import TensorStore
 
 async def serve(workspace: Path, name: str, host: str, store: Path, stall: int) -> None:
     """Serves `store` as this node at the address `host`; sends no more than about `stall` bytes of an answer."""
-    files = file_app(TensorStore(store), lambda thumbprint, digest: True, compress_below=2**30)
+    files = file_app(TensorStore(store), lambda thumbprint, digest, chunks: True, compress_below=2**30)
 
     async def stalling(scope: Scope, receive: Receive, send: Send) -> None:
         sent = 0

@@ -48,7 +48,7 @@ async def serving_models(
 ) -> AsyncIterator[Server]:
     """Serves the models in `store` to `members`."""
     thumbprints = {member.thumbprint for member in members}
-    app = file_app(store, lambda thumbprint, digest: thumbprint in thumbprints, on_missing, stall_seconds)
+    app = file_app(store, lambda thumbprint, digest, chunks: thumbprint in thumbprints, on_missing, stall_seconds)
     async with serving(app, identity) as server:
         yield server
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.models.connections import Source
-from swarmlearning.models.exchange import Exchange
+from swarmlearning.models.exchange import Exchange, Wanted
 from swarmlearning.models.gathering import Gathering, News, TransferError
 from swarmlearning.models.store import StoreError, TensorStore
 
@@ -30,12 +30,11 @@ HELP_SECONDS: Final = 1.0
 
 
 class Download:
-    """One model on its way. Belongs to the event loop; `result` is the model's path in the store."""
+    """One model, or some chunks of one, on their way. Belongs to the event loop; `result` is the path of the file."""
 
     def __init__(
         self,
-        digest: str,
-        size: int | None,
+        wanted: Wanted,
         sources: Sequence[Source],
         exchange: Callable[[Source], Exchange],
         store: TensorStore,
@@ -48,16 +47,17 @@ class Download:
             turn=lambda source: call(self._take_turns, source),
             held=lambda held: call(self._report, held),
         )
-        self._gathering = Gathering(digest, size, sources, exchange, store, news)
+        self._gathering = Gathering(wanted, sources, exchange, store, news)
         self._threads = threads
         self._workers = 0
         self._callers = 0
+        self._looked = 0
         self._listeners: list[Progress] = []
         self._watchers: list[Turn] = []
         self._used: Source | None = None  # the source that was asked last
         self._held = 0
         self._pin = contextlib.ExitStack()
-        self._pin.enter_context(store.pinned(digest))
+        self._pin.enter_context(store.pinned(wanted.digest))
         self._employ()
         self._help = self._loop.call_later(HELP_SECONDS, self._look)
 
@@ -94,14 +94,18 @@ class Download:
 
     def _employ(self) -> None:
         """One more thread, where more sources may be asked."""
-        if self._workers < AT_ONCE and not self._gathering.over:
+        if not self._gathering.over:
             self._workers += 1
             self._loop.run_in_executor(self._threads, self._gathering.work).add_done_callback(self._ended)
 
     def _look(self) -> None:
         """Asks another source to help where that is worth it."""
+        self._looked += 1
         if self._gathering.takes_longer_than(HELP_SECONDS):
-            self._employ()
+            if self._workers < AT_ONCE:
+                self._employ()
+            elif self._looked.bit_count() == 1:  # ever less often: these may be the best there are
+                self._gathering.set_aside()
         self._help = self._loop.call_later(HELP_SECONDS, self._look)
 
     def _ended(self, working: "asyncio.Future[None]") -> None:

@@ -1,7 +1,8 @@
 """What a node asks the file server of another for, while it downloads a model from it.
 
 A source is given up when in `stall_seconds` it brings less of the model than `LEAST_RATE` requires, whatever else it
-sends, or when it sends more bytes than the model can need on the wire.
+sends, or when it sends more bytes than the model can need on the wire. One that brings little holds nobody up: others
+overtake it.
 """
 
 import contextlib
@@ -9,49 +10,74 @@ import http.client
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
-from typing import Final
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from swarmlearning.models.body import Body, Fault, SourceError, body_of
+from swarmlearning.models.claims import Claim, Holding
 from swarmlearning.models.compression import CODING
 from swarmlearning.models.connections import Connection, Connections, Source, reason
 from swarmlearning.models.fileserver import HEIGHT_HEADER, LIST_HEADER
-from swarmlearning.models.parts import Claim, Overtaken, Parts, WrongChunk
+from swarmlearning.models.parts import Overtaken, Parts, WrongChunk, unpacked
 from swarmlearning.models.receiving import Receiver
 from swarmlearning.models.tlsstream import TlsStream
-from swarmlearning.tensors.digest import DigestError, ModelDigest
+from swarmlearning.tensors.digest import DigestError, ModelDigest, slice_root
 
-LEAST_RATE: Final = 1024
-"""Bytes of the model per second below which a source is given up; a 1 GB model would need twelve days."""
-
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _MAX_LIST_BYTES: Final = 4 * 2**20  # the chunk list of a model of one terabyte, in format 1
 _LIST_BYTES: Final = re.compile(r"[0-9]{1,7}")
 _MAX_DETAIL_BYTES: Final = 4096
 _FRAMING_BYTES: Final = 2**20
 _FRAMING_SHARE: Final = 64  # TLS adds a seven-hundredth, zstd to what it cannot compress less than a two-hundredth
 
+LEAST_RATE: Final = 256
+"""Bytes of the model per second below which a source is given up: what sends so little does so on purpose. A link of
+4 Mbit/s gives each of as many readers as a file server can have, 512, four times as much."""
+
 Note = Callable[[int], None]
 """Called with the bytes of a chunk on its way that are here, whenever more have come."""
 
 
 class Stopped(Exception):
-    """Nobody wants the model any more."""
+    """Nobody wants the model any more, or not from this source for now."""
+
+
+class Lacking(Exception):
+    """The source does not have all of the chunks that it was asked for."""
+
+
+class Wanted(NamedTuple):
+    """What is fetched: a model, or only these `chunks` of it; `size` of the whole model, where it is known.
+
+    `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the proof of those
+    chunks' digests.
+    """
+
+    digest: str
+    size: int | None = None
+    chunks: range | None = None
+    slice_root: str | None = None
 
 
 class Exchange:
     """One source of one model. Its methods belong to one thread, but for `stop`."""
 
     def __init__(
-        self, digest: str, source: Source, connections: Connections, height: int | None, stall_seconds: float
+        self, wanted: Wanted, source: Source, connections: Connections, height: int | None, stall_seconds: float
     ) -> None:
         self.source = source
-        self.seconds = 0.0
-        """What this source has needed for its last chunk; 0: it has brought none yet."""
-        self._digest = digest
+        self.holding = Holding()
+        self.brought = 0
+        """Bytes of the model that this source has brought."""
+        self.begun = time.monotonic()
+        self._wanted = wanted
+        self._spent = 0.0  # seconds in which it brought them
+        self._reckoned = 0  # those of them for which it was given more time
         self._connections = connections
         self._headers = {} if height is None else {HEIGHT_HEADER: str(height)}
         self._stall_seconds = stall_seconds
-        self._brought = 0  # bytes of the model since this source was last given more time
         self._lock = threading.Lock()
         self._stream: TlsStream | None = None
         self._stopped = False
@@ -63,20 +89,24 @@ class Exchange:
             if self._stream is not None:
                 self._stream.shutdown()
 
-    def bundle(self, size: int | None, begin: Callable[[ModelDigest], Parts], note: Note) -> None:
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def bundle(self, begin: Callable[[ModelDigest], Parts], note: Note) -> None:
         """The chunk list, with which `begin` is called, and the whole model as long as nobody overtakes this source.
 
-        Only the list where another source has begun meanwhile.
-
-        `size`: that of the model, where it is known. Raises `SourceError`, `StoreError` and `Stopped`.
+        Only the list where another source has begun meanwhile. Raises `SourceError`, `StoreError`, `Stopped`, and
+        `Lacking` where the source does not have the whole model.
         """
         with self._exchange("/bundle", {"Accept-Encoding": CODING}) as (stream, response):
             body = body_of(response)
-            parts = begin(self._read_list(stream, response, body, size))
-            if not parts.info.size:
+            length = response.getheader(LIST_HEADER, "")
+            parts = begin(self._read_list(stream, int(length) if _LIST_BYTES.fullmatch(length) else 0, body))
+            if not parts.layout.size:
                 body.expect(0)
                 body.finish()
-            if (claim := parts.claim()) is None:
+            if (claim := parts.claim(self.holding, range(parts.layout.count))) is None:
                 return
             try:
                 if claim.first == 0:
@@ -84,20 +114,44 @@ class Exchange:
             finally:
                 parts.release(claim)
 
+    def chunk_list(self) -> ModelDigest:
+        """The chunk list alone; of a result that is merged in parts those digests are right that were asked for.
+
+        Raises as `bundle` does.
+        """
+        with self._exchange("/chunks") as (stream, response):
+            return self._read_list(stream, response.length or 0, body_of(response))
+
+    def look(self, parts: Parts) -> None:
+        """Asks which chunks are there. Raises as `bundle` does."""
+        size = -(-parts.layout.count // 8)
+        with self._exchange("/here") as (stream, response):
+            body = body_of(response)
+            body.expect(size)
+            self.holding.here = unpacked(self._read(stream, body, size), parts.layout.count)
+
     def take(self, parts: Parts, claim: Claim, note: Note) -> None:
-        """The chunks of the claim, as long as nobody overtakes this source. Raises as `bundle` does."""
+        """The chunks of the claim, as long as nobody overtakes this source. Raises as `bundle` does.
+
+        A source that lacks chunks which it has said to have is at fault.
+        """
         asked = claim.end  # which others may change meanwhile
         start, end = parts.layout.bounds(claim.first)[0], parts.layout.bounds(asked - 1)[1]
-        with self._exchange("", {"Range": f"bytes={start}-{end - 1}"}) as (stream, response):
-            self._receive(stream, body_of(response), parts, claim, asked, note)
+        try:
+            with self._exchange("", {"Range": f"bytes={start}-{end - 1}"}) as (stream, response):
+                self._receive(stream, body_of(response), parts, claim, asked, note)
+        except Lacking:
+            if self.holding.here is not None:
+                raise SourceError("does not serve chunks that it says it has") from None
+            raise
 
     def _receive(self, stream: TlsStream, body: Body, parts: Parts, claim: Claim, asked: int, note: Note) -> None:
         """Takes the chunks of the claim from a body that has those from its first to before `asked`."""
         size = parts.layout.bounds(asked - 1)[1] - parts.layout.bounds(claim.first)[0]
         body.expect(size)
         stream.allow(_on_the_wire(size), self._stall_seconds)
-        self._brought = 0
-        receiver = Receiver(parts, claim)
+        receiver, begun, before = Receiver(parts, claim), time.monotonic(), self.brought
+        self._reckoned = before
         try:
             while not receiver.done:
                 self._fill_room(stream, body, receiver, note)
@@ -106,7 +160,9 @@ class Exchange:
         except Overtaken:
             return
         finally:
-            self.seconds = receiver.seconds or self.seconds
+            self._spent += time.monotonic() - begun
+            if self.brought > before:
+                self.holding.pace = self._spent / self.brought
         if claim.first == asked:
             body.finish()
 
@@ -116,44 +172,55 @@ class Exchange:
         while filled < len(room):
             count = body.receive(room[filled:])
             filled += count
-            self._brought += count
-            if self._brought >= LEAST_RATE * self._stall_seconds:
-                self._brought = 0
+            self.brought += count
+            if self.brought - self._reckoned >= LEAST_RATE * self._stall_seconds:
+                self._reckoned = self.brought
                 stream.extend(self._stall_seconds)
             note(receiver.pending + filled)
         receiver.advance(filled)
 
-    def _read_list(
-        self, stream: TlsStream, response: http.client.HTTPResponse, body: Body, size: int | None
-    ) -> ModelDigest:
-        length = response.getheader(LIST_HEADER, "")
-        if not _LIST_BYTES.fullmatch(length) or int(length) > _MAX_LIST_BYTES:
+    def _read_list(self, stream: TlsStream, length: int, body: Body) -> ModelDigest:
+        if not 0 < length <= _MAX_LIST_BYTES:
             raise SourceError("sent no usable chunk list")
-        data = bytearray(int(length))
-        stream.allow(_on_the_wire(len(data)), self._stall_seconds)
-        filled = 0
-        while filled < len(data):
-            filled += body.receive(memoryview(data)[filled:])
         try:
-            info = ModelDigest.from_bytes(bytes(data))
+            info = ModelDigest.from_bytes(self._read(stream, body, length))
         except DigestError as error:
             raise SourceError(f"sent no usable chunk list: {error}") from error
-        if info.root != self._digest:
+        wanted = self._wanted
+        if wanted.slice_root is None or wanted.chunks is None:
+            proven = info.root == wanted.digest
+        else:
+            proven = slice_root(info, wanted.chunks) == wanted.slice_root
+        if not proven:
             raise SourceError("sent the chunk list of another model")
-        if size not in (None, info.size):
-            raise SourceError(f"has a model of {info.size} bytes; those of this training have {size}")
+        if wanted.size not in (None, info.size):
+            raise SourceError(f"has a model of {info.size} bytes; those of this training have {wanted.size}")
         return info
+
+    def _read(self, stream: TlsStream, body: Body, size: int) -> bytes:
+        """So many bytes, which have to come within the time that a source may be silent."""
+        data = bytearray(size)
+        stream.allow(_on_the_wire(size), self._stall_seconds)
+        filled = 0
+        while filled < size:
+            filled += body.receive(memoryview(data)[filled:])
+        return bytes(data)
 
     # --- HTTP -----------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _exchange(self, part: str, headers: dict[str, str]) -> Iterator[tuple[TlsStream, http.client.HTTPResponse]]:
+    def _exchange(
+        self, part: str, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Iterator[tuple[TlsStream, http.client.HTTPResponse]]:
         """A connection and a successful answer to a request for the model on it.
 
         The connection is kept if the answer is read to its end.
         """
-        connection, response = self._ask(f"/models/{self._digest}{part}", headers)
+        connection, response = self._ask(f"/models/{self._wanted.digest}{part}", headers)
         try:
+            if response.status == 416:
+                _detail(response)  # read, so that the connection can be kept
+                raise Lacking
             if response.status not in (200, 206):
                 fault: Fault = "not-held" if response.status == 404 else "unreachable"
                 raise SourceError(f"answered {response.status}: {_detail(response)}", fault)
@@ -174,7 +241,7 @@ class Exchange:
             else:
                 self._connections.keep(self.source, connection)
 
-    def _ask(self, path: str, headers: dict[str, str]) -> tuple[Connection, http.client.HTTPResponse]:
+    def _ask(self, path: str, headers: Mapping[str, str]) -> tuple[Connection, http.client.HTTPResponse]:
         kept = self._connections.take(self.source)
         if kept is not None:
             # The server may have closed it meanwhile; then a new one answers the same request.
@@ -189,14 +256,14 @@ class Exchange:
                 raise Stopped from None
             raise SourceError(reason(error), "unreachable") from error
 
-    def _send(self, connection: Connection, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def _send(self, connection: Connection, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         try:
             with self._lock:
                 self._stream = connection.stream
                 if self._stopped:
                     raise Stopped
             connection.stream.allow(_FRAMING_BYTES, self._stall_seconds)
-            connection.request("GET", path, headers=self._headers | headers)
+            connection.request("GET", path, headers={**self._headers, **headers})
             return connection.getresponse()
         except BaseException:
             with self._lock:

@@ -2,6 +2,7 @@
 
     GET  /models/<digest>            the model file; `Range: bytes=a-b` (one range) is honoured
     GET  /models/<digest>/chunks     its chunk list
+    GET  /models/<digest>/here       which chunks are here: a bit each, the first is the highest of the first byte
     GET  /models/<digest>/bundle     the chunk list, then the model file: a whole model in one round trip;
                                      `x-chunk-list-bytes` is the length of the first part
     GET  /is_up                      OK
@@ -11,12 +12,16 @@ A bundle smaller than the setting SL_MODEL_PARAMS_COMPRESSION_THRESHOLD_MB comes
 who accept that, when it pays (`compression.py`). The rest of a model, after an interruption, comes as it is: ranges
 count its own bytes.
 
+A model of which only some chunks are here, while others still come or are merged, is served as far as it is here: a
+request for bytes that are not gets 416, and `/here` tells which are. The list of one whose root nobody knows yet has
+zeros for the digests that are not known.
+
 A request may state in `x-chain-height` the height of the ledger at which its sender saw that it may have the model; a
 node that has not seen that block yet waits for it, rather than refuse.
 
 HEAD works everywhere; a model's ETag is its digest. Errors are `{"detail": text}`: 403 when the client's certificate
-is not that of a node that may have it (checked first, so that strangers do not learn what is held), 404 when the model
-is not held here.
+is not that of a node that may have it, or these chunks of it (checked first, so that strangers do not learn what is
+held), 404 when nothing of the model is here.
 
 How the bytes of a model are sent is in `sending.py`.
 """
@@ -27,7 +32,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import FileIO
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -35,8 +40,9 @@ from swarmlearning.api.middleware import send_error
 from swarmlearning.api.peer import peer_credential, peer_socket, peer_thumbprint
 from swarmlearning.models.compression import CODING, Encoder, identity, pays
 from swarmlearning.models.links import PROBE, Links
+from swarmlearning.models.parts import Parts, packed
 from swarmlearning.models.sending import Answer, Headers, send_file
-from swarmlearning.models.store import NotHeldError, TensorStore
+from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 from swarmlearning.transport.parties import Credential
 
@@ -44,12 +50,15 @@ LIST_HEADER: Final = "x-chunk-list-bytes"
 HEIGHT_HEADER: Final = "x-chain-height"
 MOST_PROBED: Final = 256 * 1024
 _READERS: Final = 4
-_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle)?")
+_NONE: Final = range(0)
+_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here)?")
 _PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
-MayRead = Callable[[str, str], bool]
+MayRead = Callable[[str, str, range], bool]
+"""Whether the holder of a certificate (its thumbprint) may have these chunks of a model; none of them: whether it may
+have its chunk list, and know which chunks are here."""
 OnMissing = Callable[[str], None]
 CatchUp = Callable[[int], Awaitable[None]]
 Turn = Callable[[Credential, int], float]
@@ -102,7 +111,7 @@ def file_app(
     catch_up: CatchUp = _is_up_to_date,
     turn: Turn = _at_once,
 ) -> ASGIApp:
-    """Returns the application. `may_read(thumbprint, digest)` is True if the holder of a certificate may have a model.
+    """Returns the application.
 
     `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
     of fewer than `compress_below` bytes may be compressed. `catch_up` waits a moment for the ledger to reach a height.
@@ -145,8 +154,7 @@ class _FileServer:
             detail = "no such page; a model is at /models/<digest>, a digest has 64 lower-case hex digits"
             await send_error(send, 404, detail)
         elif not await self._may_have(scope, route[1]):
-            detail = f"this certificate is not that of a node that may have model {route[1]}"
-            await send_error(send, 403, detail)
+            await _refuse(send, route[1])
         else:
             await self._serve(route[1], route[2], scope, receive, send)
 
@@ -155,35 +163,52 @@ class _FileServer:
         await asyncio.sleep(self._turn(peer_credential(scope), size))
         await _send_bytes(send, bytes(size), b"application/octet-stream")
 
-    async def _may_have(self, scope: Scope, digest: str) -> bool:
+    async def _may_have(self, scope: Scope, digest: str, chunks: range = _NONE) -> bool:
         reader = peer_thumbprint(scope)
-        if self._may_read(reader, digest):
+        if self._may_read(reader, digest, chunks):
             return True
         heights = [value for name, value in scope["headers"] if name == HEIGHT_HEADER.encode()]
         if len(heights) != 1 or not _HEIGHT.fullmatch(heights[0]):
             return False
         await self._catch_up(int(heights[0]))
-        return self._may_read(reader, digest)
+        return self._may_read(reader, digest, chunks)
 
     async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            file, info = self._store.open(digest)
-        except NotHeldError as error:
+            served = await self._find(digest)
+        except StoreError as error:
             self._on_missing(digest)
             await send_error(send, 404, f"{error}; request it from another peer")
             return
-        with file:
+        with served.file:
             if part == "/chunks":
-                await _send_bytes(send, info.to_bytes(), b"application/octet-stream")
+                await _send_bytes(send, served.info.to_bytes(), b"application/octet-stream")
+            elif part == "/here":
+                await _send_bytes(send, served.bitmap(), b"application/octet-stream")
             else:
-                await self._send_model(file, info, part == "/bundle", scope, receive, send)
+                await self._send_model(digest, served, part == "/bundle", scope, receive, send)
+
+    async def _find(self, digest: str) -> "_Served":
+        """A model that is held, or what is here of it. Raises `NotHeldError`."""
+        if not self._store.has(digest) and (parts := self._store.parts(digest)) is not None:
+            loop = asyncio.get_running_loop()
+            file = await loop.run_in_executor(self._readers, parts.opened_for_reading)
+            if file is not None:
+                return _Served(file, parts.info, parts)
+        return _Served(*self._store.open(digest), None)
 
     async def _send_model(
-        self, file: FileIO, info: ModelDigest, bundle: bool, scope: Scope, receive: Receive, send: Send
+        self, digest: str, served: "_Served", bundle: bool, scope: Scope, receive: Receive, send: Send
     ) -> None:
         host, connection = scope["client"][0], peer_socket(scope)
+        file, info = served.file, served.info
         try:
-            answer = _answer(info, bundle, scope["headers"])
+            answer = _answer(digest, info, bundle, scope["headers"])
+            chunks = info.layout.touched(answer.start, answer.end)
+            if not await self._may_have(scope, digest, chunks):
+                await _refuse(send, digest)
+                return
+            served.require(chunks)
         except RangeError as error:
             await send_error(send, error.status, str(error), [(b"content-range", b"bytes */%d" % info.size)])
             return
@@ -202,9 +227,30 @@ class _FileServer:
         return await asyncio.get_running_loop().run_in_executor(self._readers, pays, file.fileno(), size, speed)
 
 
-def _answer(info: ModelDigest, bundle: bool, request: Headers) -> Answer:
-    """Returns the answer to a request for a held model, by its headers. Raises `RangeError`."""
-    headers = [(b"content-type", b"application/octet-stream"), (b"etag", b'"%s"' % info.root.encode())]
+class _Served(NamedTuple):
+    """A model's file and chunk list; `parts`: which chunks are here, None if it is whole."""
+
+    file: FileIO
+    info: ModelDigest
+    parts: Parts | None
+
+    def bitmap(self) -> bytes:
+        return self.parts.bitmap() if self.parts else packed(b"\1" * len(self.info.chunks))
+
+    def require(self, chunks: range) -> None:
+        """Raises `RangeError` when some of them are not here."""
+        if self.parts is not None and not self.parts.has(chunks):
+            raise RangeError(416, "not all of these bytes are here; GET /models/<digest>/here tells which chunks are")
+
+
+async def _refuse(send: Send, digest: str) -> None:
+    detail = f"this certificate is not that of a node that may have model {digest}, or this part of it"
+    await send_error(send, 403, detail)
+
+
+def _answer(digest: str, info: ModelDigest, bundle: bool, request: Headers) -> Answer:
+    """Returns the answer to a request for a model, by its headers. Raises `RangeError`."""
+    headers = [(b"content-type", b"application/octet-stream"), (b"etag", b'"%s"' % digest.encode())]
     ranges = [value for name, value in request if name == b"range"]
     status, prefix, start, end = 200, b"", 0, info.size
     if bundle:

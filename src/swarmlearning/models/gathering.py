@@ -1,8 +1,8 @@
 """One model gathered from the file servers that hold it: what its threads do, one for each source that is asked.
 
-The first source is asked for all. When that takes long, others are asked for parts of it at the same time (`parts.py`);
-when one stops, another goes on with what it has not brought. A chunk comes from one source, so one that does not fit
-its digest is that source's fault.
+The first source is asked for all. When that takes long, others are asked for parts of it at the same time
+(`claims.py`); when one stops, another goes on with what it has not brought. A chunk comes from one source, so one that
+does not fit its digest is that source's fault. Sources that have only some of the chunks tell which.
 """
 
 import contextlib
@@ -16,14 +16,15 @@ from typing import Final, NamedTuple
 
 from swarmlearning.models.body import Fault, SourceError
 from swarmlearning.models.connections import Source, text_of
-from swarmlearning.models.exchange import Exchange, Stopped
+from swarmlearning.models.exchange import Exchange, Lacking, Stopped, Wanted
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.store import StoreError, TensorStore
-from swarmlearning.tensors.digest import ModelDigest
+from swarmlearning.tensors.digest import ModelDigest, slice_root
 
 logger = logging.getLogger(__name__)
 
 _IDLE_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 1.0  # the same for a source that may get more chunks meanwhile
 _REPORT_SECONDS: Final = 0.1
 _NOTE_SECONDS: Final = 1.0
 _BLAME: Final[tuple[Fault, ...]] = ("invalid", "too-slow", "unreachable", "not-held")
@@ -52,18 +53,16 @@ class Gathering:
 
     def __init__(
         self,
-        digest: str,
-        size: int | None,
+        wanted: Wanted,
         sources: Sequence[Source],
         exchange: Callable[[Source], Exchange],
         store: TensorStore,
         news: News,
     ) -> None:
-        """`size`: that of the model, where it is known."""
         self.path: Path | None = None
-        """The model in the store, once it is there."""
-        self._digest = digest
-        self._size = size
+        """The file in the store, once all that is wanted is there."""
+        self._wanted = wanted
+        self._digest = wanted.digest
         self._exchange = exchange
         self._store = store
         self._news = news
@@ -73,6 +72,7 @@ class Gathering:
         self._untried = list(sources)
         self._asked: set[Exchange] = set()
         self._over = False
+        self._working = 0
         self._parts: Parts | None = None
         self._faults: list[Fault] = []
         self._texts: list[str] = []
@@ -99,8 +99,19 @@ class Gathering:
             return False
         if parts is None:  # not even the chunk list is here
             return True
-        rate = (parts.held - self._before) / (time.monotonic() - self._begun)
-        return rate * seconds < parts.info.size - parts.held
+        chunks = self._chunks(parts)
+        held, all_of_it = parts.size_of(chunks), parts.layout.length(chunks)
+        rate = (held - self._before) / (time.monotonic() - self._begun)
+        return rate * seconds < all_of_it - held
+
+    def set_aside(self) -> None:
+        """The slowest source makes room for one that has not been asked yet; it comes to its turn again."""
+        now = time.monotonic()
+        with self._lock:
+            slowest = min(self._asked, key=lambda each: each.brought / (now - each.begun), default=None)
+            if slowest is not None and self._untried and not self._over:
+                self._untried.append(slowest.source)
+                slowest.stop()
 
     def stop(self) -> None:
         """Makes all threads end soon; what has come is kept for the next attempt."""
@@ -112,11 +123,16 @@ class Gathering:
 
     def work(self) -> None:
         """Asks one source after another, until the model is here or none is left."""
+        with self._lock:
+            self._working += 1
         try:
-            while (source := self._next()) is not None:
-                self._news.turn(source)
-                with self._asking(source) as exchange:
-                    self._take_from(exchange)
+            try:
+                while (source := self._next()) is not None:
+                    self._news.turn(source)
+                    with self._asking(source) as exchange:
+                        self._take_from(exchange)
+            finally:
+                self._leave()
         except StoreError as error:
             self._failure = error
             self.stop()
@@ -125,13 +141,9 @@ class Gathering:
         """The model's path, once all threads have ended. Raises `TransferError` and `StoreError`."""
         if self.path is not None:
             return self.path
-        try:
-            if self._parts is not None:
-                self._parts.close()
-        except StoreError as error:
-            self._failure = self._failure or error
         if self._failure is not None:
-            self._store.forget(self._digest)  # on a full disk others need the room
+            if self._wanted.chunks is None:
+                self._store.forget(self._digest)  # on a full disk others need the room
             raise self._failure
         if self._over:
             raise TransferError(f"model {self._digest}: fetching has been stopped")
@@ -141,9 +153,20 @@ class Gathering:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _leave(self) -> None:
+        """The last thread to leave closes the file. Raises `StoreError`."""
+        with self._lock:
+            self._working -= 1
+            last = not self._working
+        with self._beginning:
+            if last and self._parts is not None:
+                parts, self._parts = self._parts, None
+                parts.close()
+
     def _next(self) -> Source | None:
-        if self._parts is None and (info := self._store.partial_info(self._digest)) is not None:
-            self._finished(self._begin(info))
+        if self._parts is None and (info := self._kept()) is not None:
+            with contextlib.suppress(SourceError):  # what is here is not cut as it would have to be
+                self._finished(self._begin(info))
         with self._lock:
             return None if self._over or not self._untried else self._untried.pop(0)
 
@@ -180,35 +203,75 @@ class Gathering:
     def _take_from(self, exchange: Exchange) -> None:
         """All that this source can bring. Raises `SourceError`, `StoreError` and `Stopped`."""
         note = partial(self._note, exchange)
-        if self._parts is None:
-            exchange.bundle(self._size, self._begin, note)
-        parts = self._parts
-        assert parts is not None
+        if self._parts is None and self._wanted.chunks is None:
+            with contextlib.suppress(Lacking):
+                exchange.bundle(self._begin, note)
+        if (parts := self._parts) is None:
+            parts = self._begin(exchange.chunk_list())
+        chunks = self._chunks(parts)
         while not self._finished(parts):
-            claim = parts.claim(exchange.seconds)
-            if claim is None:  # others bring the last chunks, and may yet fail to
-                with self._lock:
-                    self._lock.wait(max(_IDLE_SECONDS, exchange.seconds))
+            if exchange.stopped:
+                raise Stopped
+            if (claim := parts.claim(exchange.holding, chunks)) is None:
+                self._wait_for_others(exchange, parts, chunks)
                 continue
             try:
                 exchange.take(parts, claim, note)
+            except Lacking:
+                exchange.look(parts)
             finally:
                 parts.release(claim)
 
+    def _wait_for_others(self, exchange: Exchange, parts: Parts, chunks: range) -> None:
+        """Others bring the last chunks, and may yet fail to; meanwhile this source may get more."""
+        if not parts.are_on_their_way(chunks):
+            raise SourceError("has none of the chunks that are missing", "not-held")
+        with self._lock:
+            self._lock.wait(_IDLE_SECONDS if exchange.holding.here is None else _LOOK_SECONDS)
+        if exchange.holding.here is not None and not self._over:
+            exchange.look(parts)
+
+    def _chunks(self, parts: Parts) -> range:
+        return range(parts.layout.count) if self._wanted.chunks is None else self._wanted.chunks
+
+    def _kept(self) -> ModelDigest | None:
+        """The chunk list of an earlier attempt, where it tells all that is needed."""
+        info = self._store.partial_info(self._digest)
+        if info is None or self._wanted.slice_root is None or self._wanted.chunks is None:
+            return info
+        return info if slice_root(info, self._wanted.chunks) == self._wanted.slice_root else None
+
     def _begin(self, info: ModelDigest) -> Parts:
+        """Opens the parts of the model. Raises `SourceError` for chunks that it cannot have, and `StoreError`."""
         with self._beginning:
-            if self._parts is None:
-                parts = Parts(self._store, info)
-                self._before, self._begun = parts.held, time.monotonic()
-                self._parts = parts
-            return self._parts
+            if self._parts is not None:
+                return self._parts
+            wanted, known = self._wanted, info
+            if wanted.chunks is not None and not 0 <= wanted.chunks.start < wanted.chunks.stop <= info.layout.count:
+                raise SourceError(f"has a model of {info.layout.count} chunks, not one with those wanted")
+            if wanted.slice_root is not None:
+                known = ModelDigest.unstated(info.layout)
+            parts = self._store.parts(self._digest, known)
+            assert parts is not None
+            if parts.layout != info.layout:
+                raise SourceError("has a model that is cut in another way")
+            parts.open()
+            if wanted.slice_root is not None and wanted.chunks is not None:
+                parts.state(wanted.chunks, info.chunks[wanted.chunks.start : wanted.chunks.stop])
+            self._before, self._begun = parts.size_of(self._chunks(parts)), time.monotonic()
+            self._parts = parts
+            return parts
 
     def _finished(self, parts: Parts) -> bool:
         """Moves a model that is complete into the store."""
         with self._lock:
-            if parts.complete and self.path is None and not self._over:
-                self.path = parts.commit()
-                self._news.held(parts.held)
+            chunks = self._chunks(parts)
+            if self.path is None and not self._over and parts.has(chunks):
+                if parts.complete and self._wanted.slice_root is None:
+                    self._store.commit_parts(parts)
+                held = self._store.has(self._digest)
+                self.path = self._store.path(self._digest) if held else parts.path
+                self._news.held(parts.size_of(chunks))
         if self.path is not None:
             self.stop()
         return self._over
@@ -220,7 +283,7 @@ class Gathering:
         if now - self._reported < _REPORT_SECONDS:
             return
         self._reported = now
-        self._news.held(parts.held + pending)
+        self._news.held(parts.size_of(self._chunks(parts)) + pending)
         if now - self._noted >= _NOTE_SECONDS:
             self._noted = now
             parts.note()

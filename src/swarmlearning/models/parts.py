@@ -1,27 +1,31 @@
-"""The chunks of a model that are here already, while the others still come: perhaps from several sources at once.
+"""The chunks of a model that are here already, while the others still come.
 
 The partial file has the place of every chunk, and a note beside it says which of them are confirmed: of what lies in
-the file nothing else counts. After a restart each chunk that the note names is digested once more.
+the file nothing else counts. After a restart, or when somebody else has written to the file, the chunks that the note
+names, and no others, are digested before they are trusted. A confirmed chunk can be served and merged as one of a whole
+model.
 
-Each source has a *claim*, a run of chunks that it alone may write; the first of them is on its way. Where no chunk is
-left without a claim, a source that is free takes over the second half of the longest one, in the end the last chunk of
-a source that needs far longer for it. So every source gives what it can, in one request each time, and none has to be
-told apart as slow beforehand.
+The digests of all chunks are known from the beginning where the model's name is its root. A result that several sites
+merge is kept under another name, that of its recipe, and the digests of its chunks become known one after another
+(`state`, `own`); once all are here it is committed under its root.
 """
 
+import contextlib
+import errno
+import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from io import FileIO
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
-from swarmlearning.models.store import TensorStore
+from swarmlearning.models.claims import Claim, Claims, Holding
 from swarmlearning.tensors.digest import DigestError, Layout, ModelDigest, digest_chunk
-from swarmlearning.tensors.file import write_at
+from swarmlearning.tensors.file import read_at, write_at
 
-SLOWER: Final = 2.0
-"""A chunk is taken over from a source that has needed so many times as long for it as the other would."""
+_COPIED: Final = 2**18  # bytes at a time
 
 
 class WrongChunk(Exception):
@@ -29,131 +33,260 @@ class WrongChunk(Exception):
 
 
 class Overtaken(Exception):
-    """Another source brings the chunk."""
+    """Another source brings the chunk, or has brought it."""
 
 
-@dataclass(eq=False)
-class Claim:
-    """Chunks from `first`, which is on its way since then (`time.monotonic`), to before `end`."""
+class Files(Protocol):
+    """Where parts lie: the store. Its methods raise `StoreError`."""
 
-    first: int
-    end: int
-    since: float = field(default_factory=time.monotonic)
+    def open_partial(self, info: ModelDigest, name: str = "") -> tuple[FileIO, bool]:
+        """The file, read and write, and whether it was begun before."""
+        ...
+
+    def partial(self, digest: str) -> Path: ...
+
+    def noted(self, digest: str) -> Path: ...
+
+    def writing(self, path: Path, needed: int) -> AbstractContextManager[None]: ...
+
+    def write_stated(self, name: str, info: ModelDigest) -> None:
+        """Keeps what is known of the chunk list of a model whose root is not known."""
+        ...
 
 
 class Parts:
-    """Any thread may call; the file belongs to this object until `close` or `commit`."""
+    """Any thread may call. The file is open while somebody uses it (`used`)."""
 
-    def __init__(self, store: TensorStore, info: ModelDigest) -> None:
-        """Goes on with the chunks of an earlier attempt, as far as they are right. Raises `StoreError`."""
-        self.info = info
+    def __init__(self, files: Files, name: str, info: ModelDigest) -> None:
+        """`info`: with `UNSTATED` for chunks whose digests are not known yet."""
+        self.name = name
         self.layout: Layout = info.layout
         self.held = 0
         """Bytes of the chunks that are confirmed."""
-        self._store = store
-        self._path = store.partial(info.root)
+        self._files = files
+        self._path = files.partial(name)
+        self._digests = list(info.chunks)
         self._here = bytearray(self.layout.count)
-        self._claims: list[Claim] = []
+        self._claims = Claims(self.layout, self._here)
         self._lock = Lock()
-        self._file, resumed = store.open_partial(info)
-        if resumed:
-            self._take_up(store.noted(info.root))
+        self._opening = Lock()
+        self._users = 0
+        self._file: FileIO | None = None
+        self._left: tuple[int, int, int] | None = None  # the file, as it was when the last user had closed it
+
+    @property
+    def info(self) -> ModelDigest:
+        """The chunk list as far as it is known."""
+        return ModelDigest(self.layout.size, tuple(self._digests), self.layout.header)
+
+    @property
+    def path(self) -> Path:
+        """The file, for whoever makes chunks and owns them then."""
+        return self._path
 
     @property
     def complete(self) -> bool:
-        return self.held == self.info.size
+        return self.held == self.layout.size
 
-    def claim(self, seconds: float = 0.0) -> Claim | None:
-        """Chunks for a source that is free, None where there are none for it; `seconds`: what it needs for one."""
+    def bitmap(self) -> bytes:
+        """Which chunks are here, a bit each; the first one is the highest bit of the first byte."""
+        return packed(self._here)
+
+    def has(self, chunks: range) -> bool:
+        """True if all these chunks are here."""
+        return all(self._here[index] for index in chunks)
+
+    def size_of(self, chunks: range) -> int:
+        """Bytes that are here of these chunks."""
+        if len(chunks) == len(self._here):
+            return self.held
+        return sum(self._length(index) for index in chunks if self._here[index])
+
+    def opened_for_reading(self) -> FileIO | None:
+        """The file, when some chunk is here; blocks while chunks of an earlier process are digested.
+
+        It stays readable once the model is whole. Raises `StoreError`.
+        """
+        if not self._users and self._left != self._stat():
+            with self.used():
+                pass
+        try:
+            return self._path.open("rb", buffering=0) if self.held else None
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Inside the block the file is open; blocks while chunks of an earlier process are digested.
+
+        Raises `StoreError`, also at the end, where it notes which chunks are confirmed.
+        """
+        self.open()
+        try:
+            yield
+        finally:
+            self.close()
+
+    def open(self) -> None:
+        """Begins to use it; `close` ends that. Blocks and raises as `used` does."""
+        with self._opening:
+            if self._file is None:
+                self._file, resumed = self._files.open_partial(self.info, self.name)
+                if not resumed or self._left != self._stat():  # of an earlier process, or somebody has changed it
+                    self._here[:], self.held = bytes(len(self._here)), 0
+                    if resumed:
+                        self._take_up()
+            self._users += 1
+
+    def close(self) -> None:
+        with self._opening:
+            self._users -= 1
+            if self._users or self._file is None:
+                return
+            with self._lock:
+                file, self._file = self._file, None
+            with file:
+                if self._path.exists():  # not committed, and not forgotten
+                    file.truncate(min(file.seek(0, os.SEEK_END), self.layout.size))
+                    self.note()
+                self._left = self._stat()
+
+    # --- chunks that come from other nodes ----------------------------------------------------------------------------
+
+    def claim(self, holding: Holding, wanted: range) -> Claim | None:
+        """Chunks among those wanted for a source that is free, None where there are none for it now."""
         with self._lock:
-            found = self._unclaimed() or self._shared() or self._overdue(seconds)
-            if found is not None:
-                self._claims.append(found)
-            return found
+            return self._claims.take(holding, wanted)
 
     def release(self, claim: Claim) -> None:
         """What the source has not brought is free for others."""
         with self._lock:
-            self._claims.remove(claim)
+            self._claims.release(claim)
+
+    def are_on_their_way(self, wanted: range) -> bool:
+        """True if some source brings one of these chunks."""
+        with self._lock:
+            return self._claims.are_on_their_way(wanted)
 
     def write(self, claim: Claim, piece: memoryview, offset: int) -> None:
         """Puts bytes of the chunk that is on its way into the file. Raises `Overtaken`, and `StoreError`."""
-        with self._lock, self._store.writing(self._path, self.info.size):
-            if claim.first >= claim.end:
-                raise Overtaken
-            write_at(self._file.fileno(), piece, offset)
+        with self._lock, self._files.writing(self._path, self.layout.size):
+            write_at(self._fd(claim), piece, offset + self._shift(claim))
 
     def confirm(self, claim: Claim, digest: bytes) -> None:
-        """The chunk that was on its way is written, with this digest. Raises `WrongChunk` and `Overtaken`."""
-        with self._lock:
-            if claim.first >= claim.end:
-                raise Overtaken
-            if digest != self.info.chunks[claim.first]:
+        """The chunk that was on its way is written, with this digest.
+
+        Raises `WrongChunk`, `Overtaken`, and `StoreError`.
+        """
+        with self._lock, self._files.writing(self._path, self.layout.size):
+            fd = self._fd(claim)
+            if digest != self._digests[claim.first]:
                 raise WrongChunk(f"chunk {claim.first}: the bytes are not those that the digest names")
+            if claim.aside is not None:
+                self._put_in_place(fd, claim)
             self._add(claim.first)
             claim.first, claim.since = claim.first + 1, time.monotonic()
 
+    def finish(self) -> None:
+        """Cuts off what sources that were not the first have left. Raises OSError when chunks are missing."""
+        with self._lock:
+            if not self.complete:
+                raise OSError(errno.EIO, "chunks are missing")
+            os.truncate(self._path, self.layout.size)
+
     def note(self) -> None:
         """Writes down which chunks are confirmed, for whoever goes on after a crash. Raises `StoreError`."""
-        with self._store.writing(self._path, self.info.size):
-            self._store.noted(self.info.root).write_bytes(self._here)
+        with self._files.writing(self._path, self.layout.size):
+            self._files.noted(self.name).write_bytes(self._here)
 
-    def commit(self) -> Path:
-        """Moves the complete model into the store; returns its path there. Raises `StoreError`."""
-        self._file.close()
-        return self._store.commit(self._path, self.info)
+    # --- chunks of a model whose root is not known --------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Keeps what has come, for the next attempt. Raises `StoreError`."""
-        if not self._file.closed:
-            self._file.close()
-            self.note()
+    def state(self, chunks: range, digests: Sequence[bytes]) -> None:
+        """Somebody who is trusted in this, or could prove it, has stated the digests of these chunks.
+
+        A chunk that is here under another digest is dropped. Raises `StoreError`.
+        """
+        with self._lock:
+            for index, digest in zip(chunks, digests, strict=True):
+                if self._here[index] and self._digests[index] != digest:
+                    self._here[index] = 0
+                    self.held -= self._length(index)
+                self._digests[index] = digest
+            self._files.write_stated(self.name, self.info)
+
+    def own(self, chunks: range) -> tuple[bytes, ...]:
+        """Digests these chunks as this node has written them into the file, states and confirms them.
+
+        For users. Raises `StoreError`.
+        """
+        assert self._file is not None
+        with self._files.writing(self._path, self.layout.size):
+            try:
+                found = tuple(digest_chunk(self._file.fileno(), self.layout, index) for index in chunks)
+            except DigestError as error:
+                raise OSError(errno.EIO, str(error)) from error
+        self.state(chunks, found)
+        with self._lock:
+            for index in chunks:
+                self._add(index)
+        return found
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _take_up(self, note: Path) -> None:
+    def _stat(self) -> tuple[int, int, int] | None:
         try:
-            noted = note.read_bytes()
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _take_up(self) -> None:
+        assert self._file is not None
+        try:
+            noted = self._files.noted(self.name).read_bytes()
         except OSError:
             return
         for index, here in enumerate(noted[: self.layout.count]):
-            try:
-                if here and digest_chunk(self._file.fileno(), self.layout, index) == self.info.chunks[index]:
+            with contextlib.suppress(OSError, DigestError):
+                if here and digest_chunk(self._file.fileno(), self.layout, index) == self._digests[index]:
                     self._add(index)
-            except (OSError, DigestError):
-                continue
+
+    def _length(self, index: int) -> int:
+        start, end = self.layout.bounds(index)
+        return end - start
 
     def _add(self, index: int) -> None:
-        start, end = self.layout.bounds(index)
-        self._here[index] = 1
-        self.held += end - start
+        if not self._here[index]:
+            self._here[index] = 1
+            self.held += self._length(index)
 
-    def _unclaimed(self) -> Claim | None:
-        """The first run of chunks that nobody has or fetches."""
-        taken = bytearray(self._here)
-        for claim in self._claims:
-            taken[claim.first : claim.end] = b"\x01" * (claim.end - claim.first)
-        first = taken.find(0)
-        if first < 0:
-            return None
-        end = taken.find(1, first)
-        return Claim(first, end if end >= 0 else len(taken))
+    def _fd(self, claim: Claim) -> int:
+        if self._file is None or not self._claims.is_open(claim):
+            raise Overtaken
+        return self._file.fileno()
 
-    def _shared(self) -> Claim | None:
-        """The second half of the longest run that a source has not come to yet."""
-        longest = max(self._claims, key=lambda claim: claim.end - claim.first, default=None)
-        if longest is None or longest.end - longest.first < 2:
-            return None
-        middle = longest.first + 1 + (longest.end - longest.first - 1) // 2
-        found = Claim(middle, longest.end)
-        longest.end = middle
-        return found
+    def _shift(self, claim: Claim) -> int:
+        """How far behind their place the bytes of a claim lie in the file."""
+        if claim.aside is None:
+            return 0
+        return self.layout.size + claim.aside * self.layout.longest - self.layout.bounds(claim.first)[0]
 
-    def _overdue(self, seconds: float) -> Claim | None:
-        """The chunk of whoever has needed longest for one, and far longer than this source would."""
-        open_claims: Sequence[Claim] = [claim for claim in self._claims if claim.first < claim.end]
-        oldest = min(open_claims, key=lambda claim: claim.since, default=None)
-        if oldest is None or not seconds or time.monotonic() - oldest.since < SLOWER * seconds:
-            return None
-        oldest.end = oldest.first
-        return Claim(oldest.first, oldest.first + 1)
+    def _put_in_place(self, fd: int, claim: Claim) -> None:
+        start, end = self.layout.bounds(claim.first)
+        buffer = memoryview(bytearray(min(_COPIED, end - start)))
+        for at in range(start, end, _COPIED):
+            piece = buffer[: end - at]
+            if not read_at(fd, piece, at + self._shift(claim)):
+                raise OSError(errno.EIO, "the file became shorter while it was written")
+            write_at(fd, piece, at)
+
+
+def packed(here: bytes | bytearray) -> bytes:
+    """A bit for each byte, set where that is not zero."""
+    bits = "".join("1" if each else "0" for each in here)
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0") or "0", 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+def unpacked(bits: bytes, count: int) -> bytes:
+    """The inverse of `packed`, for so many chunks."""
+    return bytes(bits[index // 8] >> (7 - index % 8) & 1 for index in range(count))

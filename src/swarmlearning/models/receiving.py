@@ -4,12 +4,12 @@ A piece small enough for the processor's cache is received, digested and written
 """
 
 import threading
-import time
 from typing import Final, cast
 
 from blake3 import blake3
 
-from swarmlearning.models.parts import Claim, Parts
+from swarmlearning.models.claims import Claim
+from swarmlearning.models.parts import Parts
 
 PIECE: Final = 2**18
 _thread: Final = threading.local()
@@ -25,9 +25,6 @@ class Receiver:
         self._at, self._end = parts.layout.bounds(claim.first)  # of the bytes written, and of the chunk
         self._pending = 0  # bytes in the buffer, which come after them
         self._chunk = blake3()
-        self._begun = time.monotonic()
-        self.seconds = 0.0
-        """What the source has needed for its last chunk; 0: none is here yet."""
 
     @property
     def pending(self) -> int:
@@ -61,8 +58,6 @@ class Receiver:
         if self._at < self._end:
             return
         self._parts.confirm(self._claim, self._chunk.digest())
-        now = time.monotonic()
-        self.seconds, self._begun = now - self._begun, now
         if not self.done:
             self._chunk = blake3()
             self._end = self._parts.layout.bounds(self._claim.first)[1]

@@ -4,6 +4,7 @@
     <digest>.chunks         its chunk list (`ModelDigest.to_bytes`); written first, so it also serves a download
     <digest>.partial        a download that has not ended (`parts.py`)
     <digest>.here           which of its chunks are confirmed; they are checked again before they are used
+    <name>.stated           what is known of the chunk list of a result that is merged in parts (`chunklists.py`)
     <anything>.tmp          work in progress, and spares (`spares.py`); removed at the next start
 
 A model is *held* when its file is there and as long as its chunk list states. Anything else (lost, truncated, without
@@ -26,6 +27,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Awaitable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
@@ -34,6 +36,8 @@ from pathlib import Path
 from typing import Final
 
 from swarmlearning.errors import UserError
+from swarmlearning.models.chunklists import ChunkLists
+from swarmlearning.models.parts import Parts
 from swarmlearning.models.pins import Pin, Pins
 from swarmlearning.models.spares import Spares
 from swarmlearning.tensors.digest import DigestError, Format, ModelDigest, digest_file
@@ -72,6 +76,9 @@ class TensorStore:
         self._pins = Pins()
         self.needed: frozenset[str] = frozenset()
         self._spares = Spares(directory)
+        self._lists = ChunkLists(directory, self._empty_file)
+        self._parts: dict[str, Parts] = {}
+        self._parts_lock = threading.Lock()
         with self.writing(directory, 0):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._take_up()
@@ -131,9 +138,10 @@ class TensorStore:
         """
         digest = info.root
         with self.writing(path, info.size):
-            self._write_list(info)
+            self._lists.write(digest, info)
             self._move(path, self._model(digest))
         self.noted(digest).unlink(missing_ok=True)
+        self._parts.pop(digest, None)
         self._held[digest] = info
         self._most_held = max(self._most_held, len(self._held))
         return self._model(digest)
@@ -153,19 +161,63 @@ class TensorStore:
             except OSError:  # another file system
                 spare.unlink(missing_ok=True)
 
-    def open_partial(self, info: ModelDigest) -> tuple[FileIO, bool]:
+    def parts(self, name: str, info: ModelDigest | None = None) -> Parts | None:
+        """The chunks of a model that is not held whole; None when nothing of it is here and its chunk list not given.
+
+        `name`: its root, or that under which it is kept until its root is known. May be called in any thread.
+        """
+        with self._parts_lock:
+            if _checked(name) not in self._parts:
+                if (known := self.partial_info(name) or info) is None:
+                    return None
+                self._parts[name] = Parts(self, name, known)
+            return self._parts[name]
+
+    def open_part(self, name: str, chunks: range) -> tuple[FileIO, ModelDigest]:
+        """A file that has these chunks of a model at their places, to be read, as `open` does of a whole one.
+
+        Blocks while chunks of an earlier process are digested. Raises `NotHeldError` where one of them is not here.
+        """
+        if not self.has(name) and (parts := self.parts(name)) is not None:
+            file = parts.opened_for_reading()
+            if file is not None and parts.has(chunks):
+                return file, parts.info
+            if file is not None:
+                file.close()
+            if not self.has(name):
+                raise NotHeldError(f"not all of the chunks {chunks.start} to {chunks.stop - 1} of {name} are here")
+        return self.open(name)
+
+    def commit_parts(self, parts: Parts) -> ModelDigest:
+        """Makes a model of which all chunks are here one that is held, under its root. May be called in any thread.
+
+        Raises `StoreError`, also when the model is not complete.
+        """
+        info = parts.info
+        if not self.has(info.root):
+            with parts.used(), self._parts_lock:
+                if not self.has(info.root):
+                    with self.writing(parts.path, info.size):
+                        parts.finish()
+                    self.commit(parts.path, info)
+        if parts.name != info.root:
+            self.forget(parts.name)
+        return info
+
+    def open_partial(self, info: ModelDigest, name: str = "") -> tuple[FileIO, bool]:
         """The partial file of a download, unbuffered, read and write, and whether it was begun before.
 
-        `commit` completes it. When it was not begun before, it may hold old bytes, but no more of them than the model
-        has. Raises `StoreError` at once when the disk has no room for the rest of it.
+        `name`: that under which it is kept, where it is not its root. `commit` completes it. When it was not begun
+        before, it may hold old bytes, but no more of them than the model has. Raises `StoreError` at once when the disk
+        has no room for the rest of it.
         """
-        path = self.partial(info.root)
+        path = self.partial(name or info.root)
         with self.writing(path, info.size):
             resumed = path.exists()
             if not resumed and (spare := self._spares.take()) is not None:
                 spare.replace(path)
             self._require_room(info.size - (_size(path) or 0))
-            self._write_list(info)
+            self._lists.write(name or info.root, info)
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
             if file.seek(0, os.SEEK_END) > info.size:
                 file.truncate(info.size)
@@ -180,14 +232,21 @@ class TensorStore:
         return self._directory / f"{_checked(digest)}.here"
 
     def partial_info(self, digest: str) -> ModelDigest | None:
-        """Size and chunk list of a download that was begun earlier and has not ended."""
-        return self._read_list(digest) if self.partial(digest).exists() else None
+        """Size and chunk list of a model of which parts are here."""
+        return self._lists.known(digest) if self.partial(digest).exists() else None
+
+    def write_stated(self, name: str, info: ModelDigest) -> None:
+        """Keeps what is known of the chunk list of a model that is kept under this name. Raises `StoreError`."""
+        with self.writing(self.partial(name), 0):
+            self._lists.write(name, info)
 
     def forget(self, digest: str) -> None:
         """Removes a model, or what there is of its download."""
         self._held.pop(_checked(digest), None)
-        for path in (self._model(digest), self.partial(digest), self.noted(digest), self._list(digest)):
+        self._parts.pop(digest, None)
+        for path in (self._model(digest), self.partial(digest), self.noted(digest)):
             path.unlink(missing_ok=True)
+        self._lists.forget(digest)
 
     async def verify(self, digest: str) -> bool:
         """Returns True if the model is held with the right bytes; one with wrong bytes is forgotten."""
@@ -218,19 +277,16 @@ class TensorStore:
     def _model(self, digest: str) -> Path:
         return self._directory / f"{digest}.safetensors"
 
-    def _list(self, digest: str) -> Path:
-        return self._directory / f"{digest}.chunks"
-
     def _take_up(self) -> None:
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink()
         for digest in self._known():
-            info = self._read_list(digest)
+            info = self._lists.proven(digest)
             if info is not None and _size(self._model(digest)) == info.size:
                 self._held[digest] = info
                 continue
             self._model(digest).unlink(missing_ok=True)
-            if info is None or not self.partial(digest).exists():
+            if self.partial_info(digest) is None:
                 self.forget(digest)
 
     def _known(self) -> set[str]:
@@ -281,20 +337,6 @@ class TensorStore:
 
     def _free(self) -> int:
         return shutil.disk_usage(self._directory).free
-
-    def _write_list(self, info: ModelDigest) -> None:
-        digest = info.root
-        if self._read_list(digest) is None:
-            temporary = self._empty_file()
-            temporary.write_bytes(info.to_bytes())
-            temporary.replace(self._list(digest))
-
-    def _read_list(self, digest: str) -> ModelDigest | None:
-        try:
-            info = ModelDigest.from_bytes(self._list(digest).read_bytes())
-        except (OSError, DigestError):
-            return None
-        return info if info.root == digest else None
 
     def _verify(self, digest: str) -> bool:
         try:

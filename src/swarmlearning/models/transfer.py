@@ -13,7 +13,7 @@ from pathlib import Path
 from swarmlearning.models.connections import Connections, Source
 from swarmlearning.models.destinations import Refusal, anywhere
 from swarmlearning.models.download import Download, Progress, Turn
-from swarmlearning.models.exchange import Exchange
+from swarmlearning.models.exchange import Exchange, Wanted
 from swarmlearning.models.gathering import TransferError
 from swarmlearning.models.store import TensorStore
 
@@ -43,7 +43,7 @@ class Fetcher:
         self._stall_seconds = stall_seconds
         self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse)
         self._threads = ThreadPoolExecutor(workers, "fetch")
-        self._downloads: dict[str, Download] = {}
+        self._downloads: dict[tuple[str, range | None], Download] = {}
 
     async def fetch(
         self,
@@ -61,15 +61,44 @@ class Fetcher:
         event loop with the bytes held so far, at most ten times a second and at the end, `turn` with each source that
         is tried.
 
-        Callers that want the same model share one download and their sources; it stops soon after the last of them
+        Callers that want the same share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
         """
-        while (download := self._downloads.get(digest)) is not None and download.ending:
+        return await self._fetch(Wanted(digest, size), sources, progress, height, turn)
+
+    async def fetch_part(
+        self,
+        digest: str,
+        chunks: range,
+        sources: Sequence[Source],
+        progress: Progress | None = None,
+        size: int | None = None,
+        height: int | None = None,
+        turn: Turn | None = None,
+        slice_root: str | None = None,
+    ) -> None:
+        """These chunks of model `digest`, fetched as far as they are not here: `TensorStore.open_part` reads them.
+
+        `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the root of these
+        chunks (`tensors.digest.slice_root`), which somebody has stated. The rest is as for `fetch`.
+        """
+        await self._fetch(Wanted(digest, size, chunks, slice_root), sources, progress, height, turn)
+
+    async def _fetch(
+        self,
+        wanted: Wanted,
+        sources: Sequence[Source],
+        progress: Progress | None,
+        height: int | None,
+        turn: Turn | None,
+    ) -> Path:
+        key = (wanted.digest, wanted.chunks)
+        while (download := self._downloads.get(key)) is not None and download.ending:
             await asyncio.wait([download.result])  # it may still have the partial file open
-        if self._store.has(digest):
-            return self._store.path(digest)
+        if self._store.has(wanted.digest):
+            return self._store.path(wanted.digest)
         if download is None:
-            download = self._begin(digest, sources, size, height)
+            download = self._begin(wanted, sources, height)
         with download.joined(sources, progress, turn):
             return await asyncio.shield(download.result)
 
@@ -83,15 +112,15 @@ class Fetcher:
         self._threads.shutdown()
         self._connections.close()
 
-    def _begin(self, digest: str, sources: Sequence[Source], size: int | None, height: int | None) -> Download:
+    def _begin(self, wanted: Wanted, sources: Sequence[Source], height: int | None) -> Download:
         def exchange(source: Source) -> Exchange:
-            return Exchange(digest, source, self._connections, height, self._stall_seconds)
+            return Exchange(wanted, source, self._connections, height, self._stall_seconds)
 
-        download = Download(digest, size, sources, exchange, self._store, self._threads)
-        self._downloads[digest] = download
+        key = (wanted.digest, wanted.chunks)
+        download = self._downloads[key] = Download(wanted, sources, exchange, self._store, self._threads)
 
         def ended(result: asyncio.Future[Path]) -> None:
-            del self._downloads[digest]
+            del self._downloads[key]
             result.exception()  # retrieved, even when no caller waits any more
 
         download.result.add_done_callback(ended)

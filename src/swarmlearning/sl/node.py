@@ -249,7 +249,7 @@ def _files(
 ) -> ASGIApp:
     meter = Meter()
 
-    def allowed(thumbprint: str, digest: str) -> bool:
+    def allowed(thumbprint: str, digest: str, chunks: range) -> bool:
         chain = follower.chain
         return may_read(chain, place.uid, thumbprint, digest) and (not lock or lock.serves(chain, place.uid, digest))
 

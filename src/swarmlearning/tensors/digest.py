@@ -27,6 +27,9 @@ CHUNK: Final = 8 * 2**20
 """Bytes of a chunk in format 1."""
 LEAST_CHUNK: Final = 2**18
 MOST_CHUNKS: Final = 4096
+UNSTATED: Final = bytes(32)
+"""In a chunk list, the place of a digest that is not known yet."""
+_SLICE_DOMAIN: Final = b"swarm-slice-1"
 _DOMAINS: Final[dict[Format, bytes]] = {1: b"swarm-model-1", 2: b"swarm-model-2"}
 _TAG: Final = len(_DOMAINS[1])
 _DIGEST: Final = 32
@@ -57,6 +60,28 @@ class Layout:
             return -(-self.size // CHUNK)
         return 1 - (-(self.size - self.header) // chunk_length(self.size - self.header))
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest chunk that can be."""
+        if self.header is None:
+            return CHUNK
+        return max(self.header, chunk_length(self.size - self.header))
+
+    def length(self, chunks: range) -> int:
+        """Bytes of a run of chunks."""
+        return self.bounds(chunks[-1])[1] - self.bounds(chunks[0])[0] if chunks else 0
+
+    def touched(self, start: int, end: int) -> range:
+        """The chunks in which the bytes from `start` to before `end` lie; none for no bytes."""
+        return range(self._at(start), self._at(end - 1) + 1) if start < end else range(0)
+
+    def _at(self, offset: int) -> int:
+        if self.header is None:
+            return offset // CHUNK
+        if offset < self.header:
+            return 0
+        return 1 + (offset - self.header) // chunk_length(self.size - self.header)
+
     def bounds(self, index: int) -> tuple[int, int]:
         """The first byte of a chunk in the file, and the one behind its last."""
         if self.header is None:
@@ -81,6 +106,16 @@ class ModelDigest:
     @property
     def layout(self) -> Layout:
         return Layout(self.size, self.header)
+
+    @classmethod
+    def unstated(cls, layout: Layout) -> "ModelDigest":
+        """That of a model none of whose chunks is known."""
+        return cls(layout.size, (UNSTATED,) * layout.count, layout.header)
+
+    @property
+    def stated(self) -> bool:
+        """True if the digests of all chunks are known."""
+        return UNSTATED not in self.chunks
 
     @property
     def root(self) -> str:
@@ -152,6 +187,13 @@ def is_named(path: Path, root: str) -> bool:
         except DigestError:
             continue
     return False
+
+
+def slice_root(info: ModelDigest, chunks: range) -> str:
+    """The name of a run of chunks, for whoever states that these bytes lie at this place of a model so large."""
+    header = (info.header or 0).to_bytes(4, "little")
+    place = info.size.to_bytes(8, "little") + header + chunks.start.to_bytes(4, "little")
+    return blake3(_SLICE_DOMAIN + place + b"".join(info.chunks[chunks.start : chunks.stop])).hexdigest()
 
 
 def chunk_length(data: int) -> int:
