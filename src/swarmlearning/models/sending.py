@@ -23,6 +23,9 @@ from swarmlearning.tensors.file import read_at
 logger = logging.getLogger(__name__)
 
 _PIECE: Final = 2**20
+_SMALL: Final = 2**16
+"""The first piece, and each for a client that has to wait for its turn or of which the kernel does not report what has
+arrived: one that shares a thin link with many others is then seen to get something."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -56,6 +59,7 @@ async def send_file(
     gone = asyncio.create_task(_disconnected(receive))  # send() does not report it
     start, end, encode = answer.start, answer.end, answer.encode
     buffer = memoryview(bytearray(min(_PIECE, end - start)))  # sending is encrypting: then it is free
+    reported, most = arrived(connection) is not None, _SMALL
 
     async def send_on(body: Buffer, more: bool = True) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": more})
@@ -65,13 +69,15 @@ async def send_file(
             await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await send_on(encode(answer.prefix, start == end))
             while start < end and not gone.done():
-                piece = buffer[: end - start]
+                piece = buffer[: min(most, end - start)]
                 body = await loop.run_in_executor(readers, _read, file, start, piece, encode, end)
                 if body is None:
                     logger.error("%s has become shorter while it was sent", file.name)
                     return
                 start += len(piece)
-                if wait := turn(len(body)):
+                wait = turn(len(body))
+                most = _PIECE if reported and not wait else _SMALL
+                if wait:
                     await asyncio.sleep(wait)
                 await send_on(body)
             await send_on(b"", more=False)  # returns when the kernel has taken what was sent before
