@@ -98,13 +98,14 @@ def test_each_link_of_a_fetch_is_measured_with_what_came_by_it(clock: Clock) -> 
     first, second = ("10.0.0.1", 1), ("10.0.0.2", 2, "uid-c")
     uids: dict[Source, str] = {first: "b", second: "c"}
     with Links(watch, uids, moved.append) as links:
-        links.turn(first)
-        links.progress(30)
+        links.asked(first)
+        links.brought(first, 30)
         clock.now += 1
-        links.turn(second)
+        links.left(first, "unreachable")
+        links.asked(second)
         clock.now += 2
-        links.progress(100)
-        links.arrived()
+        links.brought(second, 70)
+        links.ended()
     now = watch.answer(()).now
     assert now is not None
     assert now.spans == (
@@ -114,11 +115,30 @@ def test_each_link_of_a_fetch_is_measured_with_what_came_by_it(clock: Clock) -> 
     assert moved == [30, 70]
 
 
+def test_links_by_which_a_model_comes_at_once_are_measured_apart(clock: Clock) -> None:
+    watch, moved = watch_of(clock), list[int]()
+    watch.reached(Play("a", "b").state)
+    first, second = ("10.0.0.1", 1), ("10.0.0.2", 2)
+    with Links(watch, {first: "b", second: "c"}, moved.append) as links:
+        links.asked(first)
+        clock.now += 1
+        links.asked(second)
+        links.brought(first, 10)
+        links.brought(second, 20)
+        links.left(second, None)
+        clock.now += 1
+        links.brought(first, 5)
+    now = watch.answer(()).now
+    assert now is not None
+    assert now.spans == (Span("fetch", 0, 2000, "b", 15), Span("fetch", 1000, 1000, "c", 20))
+    assert moved == [10, 20, 5]
+
+
 def test_a_fetch_that_is_cancelled_has_no_fault(clock: Clock) -> None:
     watch = watch_of(clock)
     watch.reached(Play("a", "b").state)
     with suppress(asyncio.CancelledError), Links(watch, {}, lambda size: None) as links:
-        links.turn(("10.0.0.1", 1))
+        links.asked(("10.0.0.1", 1))
         raise asyncio.CancelledError
     now = watch.answer(()).now
     assert now is not None

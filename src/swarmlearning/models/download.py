@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from swarmlearning.models.body import Fault
 from swarmlearning.models.connections import Source
 from swarmlearning.models.exchange import Exchange, Wanted
 from swarmlearning.models.gathering import Gathering, News, TransferError
@@ -21,7 +22,20 @@ from swarmlearning.models.store import StoreError, TensorStore
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
-Turn = Callable[[Source], None]
+
+
+class Watcher(Protocol):
+    """Is told in the event loop what the sources of a download do."""
+
+    def asked(self, source: Source) -> None:
+        """It is asked from now on, perhaps beside others."""
+
+    def brought(self, source: Source, size: int) -> None:
+        """So many bytes more have come from it."""
+
+    def left(self, source: Source, fault: Fault | None) -> None:
+        """It is not asked any more; for this fault, if it has one."""
+
 
 AT_ONCE: Final = 4
 """Sources that are asked at the same time."""
@@ -44,7 +58,9 @@ class Download:
         self.result: asyncio.Future[Path] = self._loop.create_future()
         call = self._loop.call_soon_threadsafe
         news = News(
-            turn=lambda source: call(self._take_turns, source),
+            asked=lambda source: call(self._note_asked, source),
+            brought=lambda source, size: call(self._note_brought, source, size),
+            left=lambda source, fault: call(self._note_left, source, fault),
             held=lambda held: call(self._report, held),
         )
         self._gathering = Gathering(wanted, sources, exchange, store, news)
@@ -53,8 +69,8 @@ class Download:
         self._callers = 0
         self._looked = 0
         self._listeners: list[Progress] = []
-        self._watchers: list[Turn] = []
-        self._used: Source | None = None  # the source that was asked last
+        self._watchers: list[Watcher] = []
+        self._asked: dict[Source, int] = {}  # those at work, and the bytes that they have brought
         self._held = 0
         self._pin = contextlib.ExitStack()
         self._pin.enter_context(store.pinned(wanted.digest))
@@ -67,23 +83,23 @@ class Download:
         return self._gathering.over or self.result.done()
 
     @contextlib.contextmanager
-    def joined(self, sources: Sequence[Source], progress: Progress | None, turn: Turn | None) -> Iterator[None]:
+    def joined(self, sources: Sequence[Source], progress: Progress | None, watcher: Watcher | None) -> Iterator[None]:
         """Counts a caller in, and out; the last one out stops the download."""
         self._callers += 1
         self._gathering.add(sources)
         if progress is not None:
             self._listeners.append(progress)
-        if turn is not None:
-            self._watchers.append(turn)
-            if self._used is not None:
-                turn(self._used)
+        if watcher is not None:
+            self._watchers.append(watcher)
+            for source in self._asked:
+                watcher.asked(source)
         try:
             yield
         finally:
             if progress is not None:
                 self._listeners.remove(progress)
-            if turn is not None:
-                self._watchers.remove(turn)
+            if watcher is not None:
+                self._watchers.remove(watcher)
             self._callers -= 1
             if not self._callers:
                 self.stop()
@@ -129,7 +145,19 @@ class Download:
         for listener in self._listeners:
             listener(self._held)
 
-    def _take_turns(self, source: Source) -> None:
-        self._used = source
+    def _note_asked(self, source: Source) -> None:
+        self._asked[source] = 0
         for watcher in self._watchers:
-            watcher(source)
+            watcher.asked(source)
+
+    def _note_brought(self, source: Source, size: int) -> None:
+        more = size - self._asked.get(source, size)
+        if more > 0:
+            self._asked[source] = size
+            for watcher in self._watchers:
+                watcher.brought(source, more)
+
+    def _note_left(self, source: Source, fault: Fault | None) -> None:
+        self._asked.pop(source, None)
+        for watcher in self._watchers:
+            watcher.left(source, fault)

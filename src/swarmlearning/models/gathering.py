@@ -42,9 +42,13 @@ class TransferError(Exception):
 
 
 class News(NamedTuple):
-    """What is called in the threads: with each source that is asked, and now and then with the bytes that are here."""
+    """What is called in the threads: when a source is asked, has brought so many bytes, and is not asked any more (for
+    this fault); and now and then with the bytes that are here.
+    """
 
-    turn: Callable[[Source], object]
+    asked: Callable[[Source], object]
+    brought: Callable[[Source, int], object]
+    left: Callable[[Source, Fault | None], object]
     held: Callable[[int], object]
 
 
@@ -128,7 +132,6 @@ class Gathering:
         try:
             try:
                 while (source := self._next()) is not None:
-                    self._news.turn(source)
                     with self._asking(source) as exchange:
                         self._take_from(exchange)
             finally:
@@ -173,7 +176,8 @@ class Gathering:
     @contextlib.contextmanager
     def _asking(self, source: Source) -> Iterator[Exchange]:
         """Inside the block the source is asked; what it does wrong ends the block, and is noted."""
-        exchange = self._exchange(source)
+        exchange, fault = self._exchange(source), None
+        self._news.asked(source)
         with self._lock:
             self._asked.add(exchange)
             if self._over:
@@ -183,22 +187,25 @@ class Gathering:
         except Stopped:
             pass
         except SourceError as error:
-            self._blame(source, error)
+            fault = self._blame(source, error)
         except StoreError:
             raise
         except Exception as error:  # nothing that a source sends may end this node
             logger.exception("model %s from %s", self._digest, text_of(source))
-            self._blame(source, SourceError(f"sent what cannot be understood: {error!r:.200}"))
+            fault = self._blame(source, SourceError(f"sent what cannot be understood: {error!r:.200}"))
         finally:
+            self._news.brought(source, exchange.brought)
+            self._news.left(source, fault)
             with self._lock:
                 self._asked.discard(exchange)
                 self._lock.notify_all()
 
-    def _blame(self, source: Source, error: SourceError) -> None:
+    def _blame(self, source: Source, error: SourceError) -> Fault:
         logger.info("model %s from %s: %s", self._digest, text_of(source), error)
         with self._lock:
             self._faults.append(error.fault)
             self._texts.append(f"{text_of(source)} {error}")
+        return error.fault
 
     def _take_from(self, exchange: Exchange) -> None:
         """All that this source can bring. Raises `SourceError`, `StoreError` and `Stopped`."""
@@ -284,6 +291,7 @@ class Gathering:
             return
         self._reported = now
         self._news.held(parts.size_of(self._chunks(parts)) + pending)
+        self._news.brought(exchange.source, exchange.brought)
         if now - self._noted >= _NOTE_SECONDS:
             self._noted = now
             parts.note()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from swarmlearning.models.connections import Connections, Source
 from swarmlearning.models.destinations import Refusal, anywhere
-from swarmlearning.models.download import Download, Progress, Turn
+from swarmlearning.models.download import Download, Progress, Watcher
 from swarmlearning.models.exchange import Exchange, Wanted
 from swarmlearning.models.gathering import TransferError
 from swarmlearning.models.store import TensorStore
@@ -23,9 +23,10 @@ __all__ = ["Fetcher", "Source", "TransferError"]
 class Fetcher:
     """Fetches models into `store`, at most `workers` at a time; belongs to one event loop.
 
-    `connect_seconds` bounds each step of connecting, `stall_seconds` the time in which a source has to bring more of
-    the model. Connections are kept for the next fetch, for at most `idle_seconds` (less than the 75 s that the servers
-    keep them). Sources at addresses that `refuse` gives a reason for are not connected to.
+    `connect_seconds` bounds each step of connecting, which takes seconds where many others fill a thin link;
+    `stall_seconds` the time in which a source has to bring more of the model. Connections are kept for the next fetch,
+    for at most `idle_seconds` (less than the 75 s that the servers keep them). Sources at addresses that `refuse` gives
+    a reason for are not connected to.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Fetcher:
         store: TensorStore,
         *,
         workers: int = 128,
-        connect_seconds: float = 5.0,
+        connect_seconds: float = 10.0,
         stall_seconds: float = 30.0,
         idle_seconds: float = 60.0,
         refuse: Refusal = anywhere,
@@ -52,19 +53,19 @@ class Fetcher:
         progress: Progress | None = None,
         size: int | None = None,
         height: int | None = None,
-        turn: Turn | None = None,
+        watcher: Watcher | None = None,
     ) -> Path:
         """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is tried once.
 
         `height`: that of the ledger on which the caller saw that it may have the model, for sources that are behind.
         `size`, where it is known: a source that offers a model of another size is refused. `progress` is called in the
-        event loop with the bytes held so far, at most ten times a second and at the end, `turn` with each source that
-        is tried.
+        event loop with the bytes held so far, at most ten times a second and at the end; `watcher` is told what each
+        source does.
 
         Callers that want the same share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
         """
-        return await self._fetch(Wanted(digest, size), sources, progress, height, turn)
+        return await self._fetch(Wanted(digest, size), sources, progress, height, watcher)
 
     async def fetch_part(
         self,
@@ -74,7 +75,7 @@ class Fetcher:
         progress: Progress | None = None,
         size: int | None = None,
         height: int | None = None,
-        turn: Turn | None = None,
+        watcher: Watcher | None = None,
         slice_root: str | None = None,
     ) -> None:
         """These chunks of model `digest`, fetched as far as they are not here: `TensorStore.open_part` reads them.
@@ -82,7 +83,7 @@ class Fetcher:
         `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the root of these
         chunks (`tensors.digest.slice_root`), which somebody has stated. The rest is as for `fetch`.
         """
-        await self._fetch(Wanted(digest, size, chunks, slice_root), sources, progress, height, turn)
+        await self._fetch(Wanted(digest, size, chunks, slice_root), sources, progress, height, watcher)
 
     async def _fetch(
         self,
@@ -90,7 +91,7 @@ class Fetcher:
         sources: Sequence[Source],
         progress: Progress | None,
         height: int | None,
-        turn: Turn | None,
+        watcher: Watcher | None,
     ) -> Path:
         key = (wanted.digest, wanted.chunks)
         while (download := self._downloads.get(key)) is not None and download.ending:
@@ -99,7 +100,7 @@ class Fetcher:
             return self._store.path(wanted.digest)
         if download is None:
             download = self._begin(wanted, sources, height)
-        with download.joined(sources, progress, turn):
+        with download.joined(sources, progress, watcher):
             return await asyncio.shield(download.result)
 
     async def close(self) -> None:

@@ -161,18 +161,17 @@ class Effects:
                 await self._fetcher.fetch(
                     digest,
                     list(sources),
-                    links.progress,
-                    self._ml.model_size,
-                    self._follower.chain.height,
-                    links.turn,
+                    size=self._ml.model_size,
+                    height=self._follower.chain.height,
+                    watcher=links,
                 )
-                links.arrived()
+                links.ended()
             except TransferError as error:
-                links.failed(error.fault)
+                links.ended(error.fault)
                 self._narrator.not_fetched(digest, str(error))
                 self._emit(FetchFailed(digest, str(error), error.fault))
             except StoreError as error:
-                links.failed("failed")
+                links.ended("failed")
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(action, str(error)))
             else:

@@ -1,4 +1,4 @@
-"""One model on its way, measured: by which link it comes, how much has come, which sources were tried in vain."""
+"""One model on its way, measured: by which links it comes, how much has come, which sources were tried in vain."""
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -10,7 +10,7 @@ from swarmlearning.views.times import Fault
 
 
 class Links:
-    """Use as a context manager around a fetch; what is still measured at its end was cancelled.
+    """A `Watcher` of a download, and a context manager around it; what is still measured at its end was cancelled.
 
     `uids`: of the nodes at the sources. `moved` is called with the bytes of each step.
     """
@@ -19,8 +19,7 @@ class Links:
         self._watch = watch
         self._uids = uids
         self._moved = moved
-        self._held = 0
-        self._work: Work | None = None
+        self._works: dict[Source, Work] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -28,31 +27,25 @@ class Links:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.arrived()
+        self.ended()
 
-    def turn(self, source: Source) -> None:
-        """This source is tried from now on; the one before it has failed."""
-        self.failed("unreachable")
-        self._work = self._watch.begin("fetch")
-        self._work.uid, self._work.behind = self._uids.get(source, ""), len(source) > 2
+    def asked(self, source: Source) -> None:
+        """This source is asked from now on, perhaps beside others."""
+        work = self._works[source] = self._watch.begin("fetch")
+        work.uid, work.behind = self._uids.get(source, ""), len(source) > 2
 
-    def progress(self, held: int) -> None:
-        """So many bytes of the model are held now."""
-        came = max(0, held - self._held)
-        self._held = held
-        self._moved(came)
-        if self._work is not None:
-            self._work.bytes += came
+    def brought(self, source: Source, size: int) -> None:
+        """So many bytes more of the model have come from there."""
+        self._moved(size)
+        if source in self._works:
+            self._works[source].bytes += size
 
-    def arrived(self) -> None:
-        """The model is here."""
-        self._end("")
+    def left(self, source: Source, fault: Fault | None) -> None:
+        """It is not asked any more; for this fault, if it has one."""
+        if (work := self._works.pop(source, None)) is not None:
+            self._watch.end(work, fault or "")
 
-    def failed(self, fault: Fault) -> None:
-        """It does not come from there."""
-        self._end(fault)
-
-    def _end(self, fault: Fault) -> None:
-        if self._work is not None:
-            self._watch.end(self._work, fault)
-            self._work = None
+    def ended(self, fault: Fault = "") -> None:
+        """The model is here, or will not come, for this fault of the node itself."""
+        for source in tuple(self._works):
+            self.left(source, fault)
