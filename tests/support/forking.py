@@ -38,6 +38,7 @@ SWARM_WORDS = f'"-P -m {COMMANDS}"* | "-m {COMMANDS}"*'
 NODES = """
 import swarmlearning.cli.main, swarmlearning.cli.run, swarmlearning.cli.sn, swarmlearning.cli.sl
 import swarmlearning.sn.node, swarmlearning.sn.api.app, swarmlearning.sl.node, swarmlearning.bridge.bridge
+import swarmlearning.cli.swop, swarmlearning.swop.node, swarmlearning.cli.ui, swarmlearning.ui.serving
 import argparse, numpy, swarmlearning.client.pace, swarmlearning.client.session
 """
 """Imports what the commands need that tests start, and `ml.py`."""

@@ -198,6 +198,7 @@ class Processes:
                     directory=os.fspath(self._directory),
                     descriptors=[1, 2, *keep_open],
                     umask=UMASK,
+                    interpreter=self._interpreter(words[len(COMMAND) :]),
                 )
                 popen = nodes().start(request, [file.fileno(), file.fileno(), *keep_open])
             else:
@@ -214,6 +215,10 @@ class Processes:
         process = Process(name, log, popen, pipe)
         self._started.append(process)
         return process
+
+    def _interpreter(self, words: Sequence[str]) -> str:
+        """By which a forked command starts others: those of a SWOP are SLs above all, which are forked too."""
+        return nodes_interpreter(self._directory) if words[:1] == ["swop"] else ""
 
 
 @cache
