@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from threading import get_ident
 
@@ -10,12 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from merge.model_files import INTEGERS, random_models, save, sources, stored
+from merge.model_files import INTEGERS, random_models, ranges, save, sources, stored
 from swarmlearning.merge import streaming
 from swarmlearning.merge.arithmetic import GRID
 from swarmlearning.merge.merging import MergeReceipt, Source, merge
 from swarmlearning.merge.methods import METHODS
-from swarmlearning.merge.streaming import THREADS, Block, Models, ModelUnreadable, block_elements, cut
+from swarmlearning.merge.streaming import (
+    THREADS,
+    Block,
+    Models,
+    ModelUnreadable,
+    Range,
+    block_elements,
+    cut,
+    float_values,
+)
 from swarmlearning.tensors.file import MERGEABLE, read_header
 
 
@@ -66,6 +76,18 @@ def test_blocks_cover_the_data_once(mixed: list[Source], elements: int) -> None:
         tensors = [entry for entry in header.entries if entry.start < at and entry.end > block.start]
         assert {entry.dtype for entry in tensors} == {block.dtype}
     assert at == header.file_size - header.data_start
+
+
+def test_parts_of_the_data_have_blocks_and_values_of_their_own(mixed: list[Source]) -> None:
+    header = read_header(mixed[0].path)
+    parts = ranges(header, [10, 11, 100, 130])
+    blocks = [block for part in parts for block in cut(header, 10**6, part)]
+    assert [block.start for block in blocks] == [0, *accumulate(block.size for block in blocks[:-1])]
+    assert sum(block.size for block in blocks) == header.data_size
+    values = {"F64": 1, "C64": 2, "F32": 1, "BF16": 1, "F16": 1}
+    assert float_values(header) == sum(values.values()) * 3 * 41
+    assert sum(float_values(header, part) for part in parts) == float_values(header)
+    assert float_values(header, Range(8, 8)) == 0
 
 
 def test_tensors_of_one_dtype_are_one_run(tmp_path: Path) -> None:
