@@ -82,7 +82,7 @@ def network(folder: Path, links: Sequence[Link], rtt_ms: float = 0.0, loss: floa
             if loss:
                 made.lose(host, loss)
         server = stack.enter_context(Server(os.environ))
-        python = server.interpreter(folder / "python", networks=True)
+        python = server.interpreter(folder / "python")
         yield Network(hosts, made, len(links), str(python))
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from support.namespaces import Namespaces
 from support.processes import COMMAND, Processes, nodes_interpreter, script_interpreter
 from support.swarm import Swarm
+from support.tools import needs
 
 
 @pytest.fixture
@@ -54,6 +56,22 @@ def test_a_forked_command_has_the_environment_given_and_no_other(processes: Proc
     process = processes.start("SL", *COMMAND, "model", "list", environment=nowhere)
     assert process.wait() == 1
     assert "HOME is not set" in process.output
+
+
+@needs("netns")
+def test_a_node_on_a_host_is_forked_in_the_network_of_that_host_and_sees_its_names(
+    processes: Processes, tmp_path: Path
+) -> None:
+    with Namespaces(1, {"there.example": 1}) as hosts:
+        sn = Swarm(processes, tmp_path).start_sn(within=hosts.command(1), host_ip=hosts.address(1))
+        assert sn.ready["api"].startswith(hosts.address(1))
+        assert os.getpgid(sn.pid) == sn.pid
+        own = Path(f"/proc/{sn.pid}")
+        assert own.joinpath("cmdline").read_bytes().split(b"\0")[2].endswith(b"forking.py")
+        assert own.joinpath("ns/net").stat() == Path("/run/netns", hosts.name(1)).stat()
+        assert "there.example" in own.joinpath("root/etc/hosts").read_text()
+        assert "there.example" not in Path("/etc/hosts").read_text()
+        sn.kill()
 
 
 @pytest.fixture
@@ -111,6 +129,26 @@ def test_a_signal_to_the_stand_in_of_a_forked_script_ends_the_script(
         process.send_signal(number)
         assert process.wait(60) == -number
     wait_until_gone([pid])
+
+
+@needs("netns")
+def test_a_forked_script_has_the_network_and_the_mounts_of_whoever_starts_it(python: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import os\nprint(*(os.readlink(f'/proc/self/ns/{kind}') for kind in ('net', 'mnt')))\n")
+    ours = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "mnt")]
+    here = subprocess.run([python, script], capture_output=True, text=True, check=True).stdout.split()
+    there = [
+        "unshare",
+        "--net",
+        "--mount",
+        "sh",
+        "-c",
+        f"readlink /proc/self/ns/net /proc/self/ns/mnt; {python} {script}",
+    ]
+    both = subprocess.run(there, capture_output=True, text=True, check=True).stdout.split()
+    assert here == ours
+    assert both[:2] == both[2:]
+    assert not {*both} & {*ours}
 
 
 def test_other_python_commands_run_in_python_itself(python: str) -> None:

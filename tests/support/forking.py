@@ -5,8 +5,8 @@
       └────────── pid, then exit code ───────┘
 
 The server has imported all that its programs need, and forks. Process group, environment, working directory,
-descriptors and signals of a program are as if it had been started as one; it ends with whoever has requested it. The
-server ends with the process that started it.
+descriptors, signals, network and mounts of a program are as if it had been started as one; it ends with whoever has
+requested it. The server ends with the process that started it.
 
 Programs that others start (the nodes of `swarm run`, its scripts) request theirs through `interpreter`, a command that
 is used like `python`: `standin.py` runs in the program's place, and ends as it does.
@@ -23,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,20 +45,23 @@ import argparse, numpy, swarmlearning.client.pace, swarmlearning.client.session
 """Imports what the commands need that tests start, and `ml.py`."""
 
 LARGEST_REQUEST = 128 * 1024
+MOST_DESCRIPTORS = 32
 STAND_IN = Path(__file__).with_name("standin.py")
 ABOVE_ALL = 256
 """No program inherits a descriptor with such a number."""
-NETWORK = 200
-"""The descriptor by which a command in another network hands that to the program that is forked for it: none else."""
-CLONE_NEWNET = 0x40000000
+HERE = Path("/proc/thread-self/ns/net")
+"""The network of the thread that starts a program."""
+CLONE_NEWNS = 0x20000
+MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 
 
 class Request(msgspec.Struct):
     """A program to start: `python ARGUMENTS`, of which a swarm command or a script can be forked.
 
-    It inherits a descriptor by each number in `descriptors`; without 0 its standard input is empty. `interpreter`: the
-    `sys.executable` of a swarm command, which starts nodes and scripts by it; that of the server when empty.
-    `network`: the number of a descriptor of the network namespace that it runs in; the server's when 0.
+    It inherits a descriptor by each number in `descriptors`; without 0 its standard input is empty. Those that are sent
+    after them are of the namespaces that it runs in, where they are not the server's. `interpreter`: the
+    `sys.executable` of a swarm command, which starts nodes and scripts by it; that of the server when empty. `etc`: a
+    folder of files that it sees in place of those in /etc, if any.
     """
 
     arguments: list[str]
@@ -66,7 +70,7 @@ class Request(msgspec.Struct):
     descriptors: list[int]
     umask: int
     interpreter: str = ""
-    network: int = 0
+    etc: str = ""
 
 
 class Forked:
@@ -99,14 +103,16 @@ class Forked:
 
 
 class Server:
-    """A server that has run the code `imports`, for Linux only: its address is in the abstract namespace, no file."""
+    """A server that has run the code `imports`, for Linux only: found in all networks, and by all users."""
 
     def __init__(self, environment: Mapping[str, str], imports: str = NODES) -> None:
-        self._network = _network()
+        place = Path(tempfile.mkdtemp(prefix="swarm-fork-", dir="/tmp"), "socket")
+        self.address = os.fsencode(place)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind("")
+            listener.bind(self.address)
             listener.listen(64)
-            self.address: bytes = listener.getsockname()
+            place.chmod(0o777)
+            place.parent.chmod(0o711)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(listener.fileno()), imports],
                 stdin=subprocess.PIPE,  # the server ends when nobody can write to it any more
@@ -127,60 +133,44 @@ class Server:
         self._process.wait(60.0)
 
     def can_start(self, changes: Mapping[str, str]) -> bool:
-        """False for what is settled when an interpreter starts: its own variables and its network namespace."""
-        return not any(name.startswith("PYTHON") for name in changes) and self._network == _network()
+        """False for what is settled when an interpreter starts: its own variables."""
+        return not any(name.startswith("PYTHON") for name in changes)
 
-    def start(self, request: Request, descriptors: Sequence[int]) -> Forked:
+    def start(self, request: Request, descriptors: Sequence[int], network: Path = HERE) -> Forked:
         """Starts a program; `descriptors` are those of this process that it gets by the numbers in the request."""
         answers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         answers.connect(self.address)
-        socket.send_fds(answers, [msgspec.json.encode(request)], list(descriptors))
+        with network.open() as entered:
+            socket.send_fds(answers, [msgspec.json.encode(request)], [*descriptors, entered.fileno()])
         return Forked(request.arguments, answers)
 
-    def interpreter(self, path: Path, *, networks: bool = False) -> Path:
+    def interpreter(self, path: Path) -> Path:
         """Makes a command at `path` that is used like `python`; returns that path.
 
-        Swarm commands and scripts are forked by this server, and everything else is run by Python itself. `networks`:
-        also in networks that are not this process'; only root may use it in those.
+        Swarm commands and scripts are forked by this server, and everything else is run by Python itself.
         """
-        forked, python, shell = self._stand_in(), shlex.quote(sys.executable), "sh"
-        if networks:
-            forked, shell = self._anywhere(), "bash"
-        words = f"{SWARM_WORDS} | [!-]*"
-        _program(path, f'case "$*" in\n{words}) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"', shell)
+        forked, python = self._stand_in(), shlex.quote(sys.executable)
+        _program(path, f'case "$*" in\n{SWARM_WORDS} | [!-]*) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"')
         return path
 
     def commands(self, folder: Path) -> Path:
-        """Makes a folder with the command `swarm`, which is forked too, also in networks that are not this process';
-        returns the folder. Only root may use it in those."""
+        """Makes a folder with the command `swarm`, which is forked too; returns the folder."""
         folder.mkdir()
-        own, python, forked = folder / "swarm-python", shlex.quote(sys.executable), self._anywhere()
-        _program(own, f'case "$*" in\n{SWARM_WORDS}) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"', "bash")
-        _program(folder / "swarm", f'{forked} {shlex.quote(str(own))} -m {SWARM} "$@"', "bash")
+        own, forked, python = folder / "swarm-python", self._stand_in(), shlex.quote(sys.executable)
+        _program(own, f'case "$*" in\n{SWARM_WORDS}) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"')
+        _program(folder / "swarm", f'{forked} {shlex.quote(str(own))} -m {SWARM} "$@"')
         return folder
-
-    def _anywhere(self) -> str:
-        """The command line of a stand-in for a program in the network of whoever starts it, for bash."""
-        enter = f"exec nsenter --net=/proc/{os.getpid()}/ns/net {self._stand_in().removeprefix('exec ')}"
-        return f"exec {NETWORK}</proc/self/ns/net\n{enter}"
 
     def _stand_in(self) -> str:
         """The command line of a stand-in, without the interpreter and arguments of its program."""
         return f"exec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(STAND_IN))} {self.address.hex()}"
 
 
-def _program(path: Path, script: str, shell: str = "sh") -> None:
-    """`sh` knows descriptors below 10 only, which may be anybody's."""
+def _program(path: Path, script: str) -> None:
     new = path.with_name(f"{path.name}.new")
-    new.write_text(f"#!/bin/{shell}\n{script}\n")
+    new.write_text(f"#!/bin/sh\n{script}\n")
     new.chmod(0o700)
     new.replace(path)  # at once: a shell may just have begun to read the one that is there
-
-
-def _network() -> Path | None:
-    """The network namespace of this thread, None where there are none."""
-    namespace = Path("/proc/thread-self/ns/net")
-    return namespace.readlink() if namespace.is_symlink() else None
 
 
 # --- the server -----------------------------------------------------------------------------------------------------
@@ -194,12 +184,15 @@ def serve(listener: socket.socket, imports: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the watchers
     while True:
         if sys.stdin.fileno() in select.select([sys.stdin.fileno(), listener.fileno()], [], [])[0]:
+            address = Path(os.fsdecode(listener.getsockname()))
+            address.unlink()
+            address.parent.rmdir()
             os._exit(0)
         answers, _ = listener.accept()
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             listener.close()
-            message, descriptors, _, _ = socket.recv_fds(answers, LARGEST_REQUEST, 16)
+            message, descriptors, _, _ = socket.recv_fds(answers, LARGEST_REQUEST, MOST_DESCRIPTORS)
             if (pid := os.fork()) == 0:
                 answers.close()
                 _become(msgspec.json.decode(message, type=Request), descriptors)
@@ -230,11 +223,13 @@ def _become(request: Request, received: Sequence[int]) -> None:
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE_ALL) for descriptor in received]
     for descriptor in received:
         os.close(descriptor)
-    for descriptor, number in zip(high, request.descriptors, strict=True):
+    for descriptor in high[len(request.descriptors) :]:
+        _enter(descriptor)
+    if request.etc:
+        _see(Path(request.etc))
+    for descriptor, number in zip(high, request.descriptors, strict=False):
         os.dup2(descriptor, number)  # inheritable
         os.close(descriptor)
-    if request.network:
-        _enter(request.network)
     # those of the server know of other files
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
@@ -248,10 +243,31 @@ def _become(request: Request, received: Sequence[int]) -> None:
         sys.executable = request.interpreter
 
 
-def _enter(network: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).setns(network, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "this network cannot be entered")
-    os.close(network)
+def _enter(namespace: int) -> None:
+    """Goes where another process is, of which this descriptor is a namespace, and closes that."""
+    own = (Path(f"/proc/self/ns/{kind}").stat() for kind in ("net", "mnt"))
+    if not any(os.path.samestat(os.fstat(namespace), each) for each in own):
+        _must(_libc().setns(namespace, 0), "entering a namespace")
+    os.close(namespace)
+
+
+def _see(etc: Path) -> None:
+    """Sees the files of this folder in place of those in /etc, as `ip netns exec` lets its programs do."""
+    libc = _libc()
+    _must(libc.unshare(CLONE_NEWNS), "a mount namespace")
+    _must(libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None), "mounting for this process alone")
+    for file in etc.iterdir():
+        _must(libc.mount(bytes(file), bytes(Path("/etc", file.name)), None, MS_BIND, None), f"mounting {file}")
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _must(status: int, what: str) -> None:
+    if status != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def run() -> None:

@@ -183,6 +183,11 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
+def etc_of(name: str) -> str:
+    """The folder of the files that `ip netns exec` shows a command in place of those in /etc; empty without any."""
+    return str(folder) if (folder := _etc(name)).is_dir() else ""
+
+
 def _etc(name: str) -> Path:
     return Path("/etc/netns", name)
 

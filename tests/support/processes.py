@@ -20,7 +20,8 @@ from typing import Self
 import msgspec
 import psutil
 
-from support.forking import Forked, Request, Server
+from support.forking import HERE, Forked, Request, Server
+from support.namespaces import etc_of
 
 START_SECONDS = 150.0
 END_SECONDS = 150.0
@@ -189,18 +190,21 @@ class Processes:
         log = self._directory / f"{name}.log"
         environment = {**self.variables, **environment}
         words = [os.fspath(word) for word in command]
+        host, own = _on_host(words)
         popen: subprocess.Popen[bytes] | Forked
         with log.open("ab") as file:
-            if words[: len(COMMAND)] == list(COMMAND) and sys.platform == "linux" and nodes().can_start(environment):
+            if own[: len(COMMAND)] == list(COMMAND) and sys.platform == "linux" and nodes().can_start(environment):
                 request = Request(
-                    arguments=words[1:],
+                    arguments=own[1:],
                     environment=_environment(environment),
                     directory=os.fspath(self._directory),
                     descriptors=[1, 2, *keep_open],
                     umask=UMASK,
-                    interpreter=self._interpreter(words[len(COMMAND) :]),
+                    interpreter=self._interpreter(own[len(COMMAND) :]),
+                    etc=etc_of(host) if host else "",
                 )
-                popen = nodes().start(request, [file.fileno(), file.fileno(), *keep_open])
+                network = Path("/run/netns", host) if host else HERE
+                popen = nodes().start(request, [file.fileno(), file.fileno(), *keep_open], network)
             else:
                 popen = subprocess.Popen(
                     words,
@@ -249,6 +253,11 @@ def script_interpreter(folder: Path, imports: str, environment: Mapping[str, str
             yield str(server.interpreter(folder / "script-python"))
     else:
         yield sys.executable
+
+
+def _on_host(words: list[str]) -> tuple[str, list[str]]:
+    """The network namespace in which `ip netns exec` runs a command, empty where it does not, and that command."""
+    return (words[3], words[4:]) if words[:3] == ["ip", "netns", "exec"] else ("", words)
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:

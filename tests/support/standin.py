@@ -29,10 +29,10 @@ def main(address: str, interpreter: str, arguments: list[str]) -> None:
         "descriptors": descriptors,
         "umask": umask,
         "interpreter": interpreter,
-        "network": next((number for number in descriptors if _is_network(number)), 0),
     }
-    socket.send_fds(answers, [json.dumps(request).encode()], descriptors)
-    for descriptor in descriptors:
+    namespaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
+    socket.send_fds(answers, [json.dumps(request).encode()], [*descriptors, *namespaces])
+    for descriptor in (*descriptors, *namespaces):
         os.close(descriptor)  # who reads from a pipe to the program waits for its end, not for ours
     pid = int(answers.recv(16))
     for number in FORWARDED:
@@ -52,10 +52,6 @@ def _is_open(number: int) -> bool:
     except OSError:
         return False  # that of the listing itself
     return True
-
-
-def _is_network(number: int) -> bool:
-    return str(Path(f"/proc/self/fd/{number}").readlink()).startswith("net:[")
 
 
 def _end_as(code: int) -> None:
