@@ -14,6 +14,7 @@ import pytest
 
 import swarmlearning
 from support.pages import read
+from support.processes import forked_commands
 from support.swops import end_pairs
 from support.terminal import OWN_NETWORK, Terminal
 from support.tools import needs
@@ -64,7 +65,7 @@ def site(tmp_path: Path) -> Iterator[Terminal]:
     home, folder = tmp_path / "home", tmp_path / "site"
     home.mkdir()
     shutil.copy("/etc/hosts", tmp_path / "hosts")
-    terminal = Terminal(folder, home, (*OWN_NETWORK, "--mount"))
+    terminal = Terminal(folder, home, (*OWN_NETWORK, "--mount"), forked_commands(tmp_path / "commands"))
     clone(folder)
     try:
         assert terminal.type(f"ip link set lo up && mount --bind {tmp_path / 'hosts'} /etc/hosts").status == 0

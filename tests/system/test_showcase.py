@@ -10,11 +10,18 @@ from pathlib import Path
 import psutil
 
 from showcase.people import idle
+from support.processes import nodes_interpreter
 from support.ui import Person
 from swarmlearning.cli.nodecommands import environment
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 150.0
+FORKING = """
+import runpy, sys
+sys.executable = sys.argv.pop(1)
+runpy.run_module("showcase", run_name="__main__", alter_sys=True)
+"""
+"""As `python -m showcase`, with another Python for the nodes that it starts."""
 
 
 def heard(demo: "subprocess.Popen[str]", until: str) -> str:
@@ -36,7 +43,7 @@ def of(folder: Path) -> list[str]:
 
 def test_hospitals_train_in_the_background_until_somebody_ends_them(tmp_path: Path) -> None:
     options = [*("--port", "0", "--pace", "0.05", "--no-browser"), "--runs-dir", str(tmp_path)]
-    command = [sys.executable, "-m", "showcase", *options]
+    command = [sys.executable, "-c", FORKING, nodes_interpreter(tmp_path), *options]
     variables = environment(os.environ) | {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT / 'tools'}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables, cwd=ROOT) as demo:
         try:
