@@ -3,6 +3,7 @@
 import asyncio
 import os
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from swarmlearning.supervise.processes import Processes
 
 PYTHON = Path(__file__).parent.parent / ".tools" / "hivemind" / "bin" / "python"
 SITE = str(Path(__file__).with_name("hivemindsite.py"))
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 
 
 def lacking(row: Row) -> str:
@@ -30,28 +31,28 @@ async def hivemind_seconds(made: Network, folder: Path, row: Row, rounds: int) -
     """Median time of a round, its matchmaking included, after a first one. Raises `RunError`, alone or in a group, and
     `TimeoutError`."""
     async with (
-        asyncio.timeout(START_SECONDS + 6 * (rounds + 1) * row.star_limit_s),
+        asyncio.timeout(START_SECONDS + 3 * (rounds + 1) * row.star_limit_s),
         Processes(folder, os.environ) as processes,
     ):
         model = ["--peers", str(row.nodes), "--size", str(row.mb * MEGABYTE)]
 
-        async def site(host: int, name: str, first: list[str]) -> tuple[Linked, str]:
-            options = [*model, "--host", made.hosts.address(host), *(["--first", *first] if first else [])]
-            linked = await start(processes, name, [*made.hosts.command(host), str(PYTHON), SITE, *options])
-            return linked, (await hear(processes, linked)).decode().strip()
+        async def site(host: int, name: str) -> Linked:
+            options = [*model, "--host", made.hosts.address(host)]
+            return await start(processes, name, [*made.hosts.command(host), str(PYTHON), SITE, *options])
 
         names = numbered("hivemind", row.nodes)
-        begun = [await site(1, names[0], [])]
-        others = [site(host, name, [begun[0][1]]) for host, name in enumerate(names[1:], start=2)]
-        begun += await asyncio.gather(*others)
-        sites = [linked for linked, _ in begun]
+        sites = await asyncio.gather(*(site(host, name) for host, name in enumerate(names, start=1)))
+        known: list[str] = []
+        for linked in sites:
+            linked.writer.write(msgspec.json.encode(known) + b"\n")
+            known.append((await hear(processes, linked)).decode().strip())
         times = [await _round(processes, sites) for _ in range(rounds + 1)]
         for linked in sites:
             linked.writer.close()
     return statistics.median(times[1:])
 
 
-async def _round(processes: Processes, sites: list[Linked]) -> float:
+async def _round(processes: Processes, sites: Sequence[Linked]) -> float:
     for site in sites:
         site.writer.write(b"begin\n")
     lines = [await hear(processes, site) for site in sites]
