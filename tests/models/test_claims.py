@@ -89,6 +89,18 @@ def test_a_slow_chunk_is_fetched_from_another_source_too_when_that_would_be_far_
     claims.release(third)
 
 
+def test_the_first_source_of_a_chunk_may_fail_while_others_bring_it(clock: Clock) -> None:
+    claims, _ = begun(1, clock)
+    slow = claims.take(Holding(), range(1))
+    clock.now += 1000
+    second = claims.take(Holding(), range(1))
+    assert slow is not None
+    claims.release(slow)
+    clock.now += 1000
+    third = claims.take(Holding(), range(1))
+    assert [each and each.aside for each in (second, third)] == [0, 1]
+
+
 def test_what_is_on_its_way_is_told_by_range(clock: Clock) -> None:
     claims, _ = begun(9, clock)
     claim = claims.take(Holding(), range(2, 5))

@@ -98,6 +98,39 @@ def test_whatever_sources_do_every_chunk_comes_once_and_the_model_is_whole(
     assert store.path(parts.name).read_bytes() == data
 
 
+@given(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["write", "confirm", "stop"]))))
+@settings(max_examples=60)
+def test_whatever_liars_write_beside_others_the_model_is_right(
+    tmp_path_factory: pytest.TempPathFactory, chunks: int, steps: list[tuple[int, str]]
+) -> None:
+    """Every source is taken to be fast, so each chunk is fetched from several; those with odd numbers lie."""
+    data, store = content(chunks), TensorStore(tmp_path_factory.mktemp("m"))
+    parts, claims = parts_of(store, info_of(data)), dict[int, Claim]()
+    last = [(0, "write"), (0, "confirm")] * (2 * chunks)
+    with parts.used(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("swarmlearning.models.claims.SLOWER", 0.0)
+        for source, does in [*steps, *[(source, "stop") for source in range(4)], *last]:
+            if source not in claims and (new := parts.claim(Holding(), range(chunks))) is not None:
+                claims[source] = new
+            claim = claims.get(source)
+            if claim is None or claim.first >= claim.end:
+                does = "stop"
+            try:
+                if claim is not None and does != "stop":
+                    start, end = parts.layout.bounds(claim.first)
+                    piece = data[start:end] if source % 2 == 0 else bytes(end - start)
+                    parts.write(claim, memoryview(piece), start)
+                    if does == "confirm":
+                        parts.confirm(claim, blake3(piece).digest())
+            except (Overtaken, WrongChunk):
+                does = "stop"
+            if does == "stop" and source in claims:
+                parts.release(claims.pop(source))
+        assert parts.complete
+        store.commit_parts(parts)
+    assert store.path(parts.name).read_bytes() == data
+
+
 def test_a_chunk_of_several_sources_is_that_of_the_first_to_bring_it_whole(
     begun: Begun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

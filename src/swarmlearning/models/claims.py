@@ -113,7 +113,7 @@ class Claims:
         if oldest is None or time.monotonic() - since[oldest] < SLOWER * self._seconds(holding, oldest):
             return None
         places = {claim.aside for claim in self._claims}
-        aside = next(place for place in range(len(places)) if place not in places)
+        aside = next(place for place in range(len(places) + 1) if place not in places)
         return Claim(oldest, oldest + 1, time.monotonic(), aside)
 
     def _seconds(self, holding: Holding, index: int) -> float:

@@ -71,7 +71,7 @@ class Exchange:
         self.holding = Holding()
         self.brought = 0
         """Bytes of the model that this source has brought."""
-        self.begun = time.monotonic()
+        self._begun = time.monotonic()
         self._wanted = wanted
         self._spent = 0.0  # seconds in which it brought them
         self._reckoned = 0  # those of them for which it was given more time
@@ -92,6 +92,10 @@ class Exchange:
     @property
     def stopped(self) -> bool:
         return self._stopped
+
+    def speed(self) -> float:
+        """Bytes a second of the model since the source is asked, whatever it has been asked for."""
+        return self.brought / max(time.monotonic() - self._begun, 1e-3)
 
     def bundle(self, begin: Callable[[ModelDigest], Parts], note: Note) -> None:
         """The chunk list, with which `begin` is called, and the whole model as long as nobody overtakes this source.

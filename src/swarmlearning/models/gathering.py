@@ -105,14 +105,12 @@ class Gathering:
             return True
         chunks = self._chunks(parts)
         held, all_of_it = parts.size_of(chunks), parts.layout.length(chunks)
-        rate = (held - self._before) / (time.monotonic() - self._begun)
-        return rate * seconds < all_of_it - held
+        return (held - self._before) * seconds < (all_of_it - held) * (time.monotonic() - self._begun)
 
     def set_aside(self) -> None:
         """The slowest source makes room for one that has not been asked yet; it comes to its turn again."""
-        now = time.monotonic()
         with self._lock:
-            slowest = min(self._asked, key=lambda each: each.brought / (now - each.begun), default=None)
+            slowest = min(self._asked, key=Exchange.speed, default=None)
             if slowest is not None and self._untried and not self._over:
                 self._untried.append(slowest.source)
                 slowest.stop()
@@ -284,7 +282,7 @@ class Gathering:
         return self._over
 
     def _note(self, exchange: Exchange, pending: int) -> None:
-        """Reports progress now and then, and asks for help when it takes long."""
+        """Reports progress now and then, and writes down which chunks are here."""
         parts, now = self._parts, time.monotonic()
         assert parts is not None
         if now - self._reported < _REPORT_SECONDS:

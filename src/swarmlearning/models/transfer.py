@@ -44,7 +44,7 @@ class Fetcher:
         self._stall_seconds = stall_seconds
         self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse)
         self._threads = ThreadPoolExecutor(workers, "fetch")
-        self._downloads: dict[tuple[str, range | None], Download] = {}
+        self._downloads: dict[Wanted, Download] = {}
 
     async def fetch(
         self,
@@ -81,7 +81,8 @@ class Fetcher:
         """These chunks of model `digest`, fetched as far as they are not here: `TensorStore.open_part` reads them.
 
         `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the root of these
-        chunks (`tensors.digest.slice_root`), which somebody has stated. The rest is as for `fetch`.
+        chunks (`tensors.digest.slice_root`), which somebody has stated; then give `size`, too. What is here of them
+        under other digests is dropped: of two statements on one slice fetch one at a time. The rest is as for `fetch`.
         """
         await self._fetch(Wanted(digest, size, chunks, slice_root), sources, progress, height, watcher)
 
@@ -93,7 +94,7 @@ class Fetcher:
         height: int | None,
         watcher: Watcher | None,
     ) -> Path:
-        key = (wanted.digest, wanted.chunks)
+        key = wanted._replace(size=None)
         while (download := self._downloads.get(key)) is not None and download.ending:
             await asyncio.wait([download.result])  # it may still have the partial file open
         if self._store.has(wanted.digest):
@@ -117,7 +118,7 @@ class Fetcher:
         def exchange(source: Source) -> Exchange:
             return Exchange(wanted, source, self._connections, height, self._stall_seconds)
 
-        key = (wanted.digest, wanted.chunks)
+        key = wanted._replace(size=None)
         download = self._downloads[key] = Download(wanted, sources, exchange, self._store, self._threads)
 
         def ended(result: asyncio.Future[Path]) -> None:
