@@ -24,26 +24,33 @@ from swarmlearning.ledger.bodies import (
     CreateTask,
     CreateTaskrunner,
     FinalizeTask,
+    Held,
     HideRun,
     Invite,
     Listen,
     Missing,
     OpenSession,
     Publish,
+    Reassign,
     Register,
     Renew,
+    ReportFault,
     ReportPeer,
     ReportPerformance,
     RequestCertificate,
     Reset,
     ResetTaskrunner,
     SetQuotas,
+    Sliced,
+    StateLink,
     Stop,
     Submit,
     TagRun,
     WithdrawInvitation,
 )
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.rules import SLICES
 
 STEPS = 300
 SEEDS = (*range(5), 12)
@@ -77,6 +84,8 @@ FREQUENT: tuple[type[Body], ...] = (
     TagRun,
     WithdrawInvitation,
 )
+IN_SLICES = (1, 4)
+OF_SLICES: tuple[type[Body], ...] = (StateLink, Sliced, Held, ReportFault, Reassign)
 ROLES = ("SN", "SL", "SWOP", "SWCI", "UI", "OBSERVER")
 
 
@@ -85,11 +94,11 @@ def authorities() -> tuple[KeyPair, ...]:
     return tuple(create_authority(f"CA-{number}", 3650) for number in range(1, 4))
 
 
-def history(seed: int) -> History:
+def history(seed: int, version: int = RULES_VERSION, sizes: tuple[int, ...] = (), training: float = 0.6) -> History:
     """Three organisations with nodes of every role, an SN in quarantine, and a contract that names its members."""
     dice = Random(seed)
     first, second, third = authorities()
-    ledger = Ledger(first)
+    ledger = Ledger(first, Chain(rulebook=SLICES), rules=version, newest_rules=version)
     ledger.join("op", "SWCI")
     ledger.send("op", AdmitOrganisation(organisation("org-2", second)), network.CONTRACT)
     ledger.join("op-2", "SWCI", second)
@@ -102,7 +111,17 @@ def history(seed: int) -> History:
     ledger.send("op", CreateContract(members=("org-1", "org-2")), "study")
     known = [actor.pem for actor in list(ledger.actors.values())[:3]]
     pems = [to_pem(each.certificate) for each in (SPARE, *authorities())] + known
-    return History(ledger, dice, list(ledger.actors), authorities(), pems, (CONTRACT, "study", "new"))
+    return History(
+        ledger, dice, list(ledger.actors), authorities(), pems, (CONTRACT, "study", "new"), training, sizes=sizes
+    )
+
+
+@cache
+def played_in_slices(seed: int) -> History:
+    made = history(seed, max(SLICES), sizes=(256 * 2**20,), training=0.95)
+    for _ in range(STEPS):
+        made.step()
+    return made
 
 
 @cache
@@ -123,3 +142,14 @@ def test_random_histories_send_every_kind_of_body_and_trainings_and_proposals_ge
     histories = [played(seed) for seed in SEEDS]
     assert {kind for each in histories for kind in each.sent} == set(KINDS)
     assert set(FREQUENT) <= {kind for each in histories for kind in each.accepted}
+
+
+@pytest.mark.parametrize("seed", IN_SLICES)
+def test_that_is_so_of_rounds_merged_in_slices_too(seed: int) -> None:
+    assert len(played_in_slices(seed).accepted) > 20
+
+
+def test_random_histories_under_the_next_rules_state_slices_of_all_kinds() -> None:
+    histories = [played_in_slices(seed) for seed in IN_SLICES]
+    assert {kind for each in histories for kind in each.sent} >= set(OF_SLICES)
+    assert {kind for each in histories for kind in each.accepted} >= {StateLink, Sliced}

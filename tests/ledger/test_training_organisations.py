@@ -16,7 +16,8 @@ from swarmlearning.ledger.contracts.training.barring import is_barred
 from swarmlearning.ledger.contracts.training.charter import may_read_result
 from swarmlearning.ledger.contracts.training.contract import reset_alone
 from swarmlearning.ledger.contracts.training.losing import lost_model
-from swarmlearning.ledger.contracts.training.state import Charter, all_hold, needed_organisations, state_of
+from swarmlearning.ledger.contracts.training.majorities import all_hold
+from swarmlearning.ledger.contracts.training.state import Charter, needed_organisations, state_of
 
 OWN = "study"
 

@@ -11,15 +11,25 @@ from msgspec import inspect
 from support.network import STRUCTURE
 from support.play import receipt_of
 from swarmlearning.identity.onetime import public_half
-from swarmlearning.ledger.bodies import Anchor, Body, Missing, NewOrganisation, ReportPerformance, Settle, Void
+from swarmlearning.ledger.bodies import (
+    Anchor,
+    Body,
+    Exclusion,
+    Missing,
+    NewOrganisation,
+    ReportPerformance,
+    Settle,
+    Void,
+)
 from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.policies import TABLE
 from swarmlearning.ledger.contracts.network.state import Invitation
 from swarmlearning.ledger.contracts.taskrunner import taskrunner
 from swarmlearning.ledger.contracts.tasks import lines, tasks
+from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
 from swarmlearning.ledger.contracts.training.state import Terms, Training, weight_in
-from swarmlearning.ledger.rules import RULES
+from swarmlearning.ledger.rules import RULES, SLICES
 from swarmlearning.ledger.world import World
 
 _Item = TypeVar("_Item")
@@ -71,12 +81,15 @@ class Anything:
         pems: Sequence[str],
         wildness: float,
         headers: Sequence[str] = (),
+        sizes: Sequence[int] = (),
     ) -> None:
-        """`wildness`: the chance that a field has any value of its type, not one that means something here."""
+        """`wildness`: the chance that a field has any value of its type, not one that means something here. `sizes`:
+        of models, which are small otherwise."""
         self._dice = dice
         self._world = world
         self._pems = pems
         self._headers = headers
+        self._sizes = sizes
         self._wildness = wildness
 
     def body(self, kind: type[Body], contract: str) -> Body:
@@ -230,7 +243,28 @@ class Anything:
             values["base"] = [current.base]
             values["receipt"] = [whole, whole, whole, left_out, doubled]
             values["weight"] = sorted({weight_in(current, each, "trained") for each in state.members.values()})
+        if self._sizes:
+            values["size"] = list(self._sizes)
+        if state is not None and state.slicings:
+            values |= self._slice_values(state, state.slicings[-1])
         return values
+
+    def _slice_values(self, state: Training, slicing: Slicing) -> dict[str, list[Any]]:
+        """What may be stated of a round's slices; of every slice the same digest."""
+        count = len(slicing.slices)
+        open_ones = [index for index, each in enumerate(slicing.slices) if not each.holders] or [0]
+        some = self._some(range(count))[:128] or (0,)
+        merged = tuple(index for index in some if slicing.slices[index].root) or some
+        return {
+            "recipe": [slicing.recipe],
+            "slice": open_ones,
+            "slices": [merged, merged, tuple(open_ones[:2])],
+            "root": ["7" * 64, "7" * 64, "8" * 64],
+            "roots": [roots_of(slicing.slices, merged)],
+            "exclusion": [
+                Exclusion(uid, reason, "") for uid in state.members for reason in ("unreachable", "non-finite")
+            ],
+        }
 
     def _height(self, uid: str) -> int:
         return network.last_height(self._world(), uid)
@@ -249,5 +283,5 @@ def _is_of(value: Any, of: inspect.Type) -> bool:
 
 def place_of(kind: type[Body], contract: str) -> str:
     """The contract to which bodies of this kind are sent: the network's, or this one."""
-    owner, _ = RULES[RULES_VERSION].handlers[kind]
+    owner, _ = SLICES[max(SLICES)].handlers[kind]
     return owner.kind if owner.single else contract

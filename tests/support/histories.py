@@ -5,8 +5,8 @@ from random import Random
 
 import msgspec
 
-from support.anything import KINDS, ONE_TIME, Anything, place_of
-from support.network import CONTRACT, Actor, Ledger, parse
+from support.anything import ONE_TIME, Anything, place_of
+from support.network import CONTRACT, Actor, Ledger
 from swarmlearning.identity.ca import KeyPair, certify, issue
 from swarmlearning.identity.certificates import to_pem
 from swarmlearning.identity.onetime import sign
@@ -26,15 +26,18 @@ from swarmlearning.ledger.bodies import (
     FinalizeTask,
     Freeze,
     Genesis,
+    Held,
     Invite,
     Listen,
     Missing,
     OpenSession,
     Progress,
     Publish,
+    Reassign,
     Recover,
     Register,
     Renew,
+    ReportFault,
     ReportPeer,
     ReportPerformance,
     RequestAdmission,
@@ -42,6 +45,8 @@ from swarmlearning.ledger.bodies import (
     Reset,
     ResetTaskrunner,
     Settle,
+    Sliced,
+    StateLink,
     Submit,
     SwitchRules,
     WithdrawInvitation,
@@ -85,8 +90,9 @@ class History:
         contracts: Sequence[str],
         training: float = 0.6,
         headers: Sequence[str] = (),
+        sizes: Sequence[int] = (),
     ) -> None:
-        """`training`: the chance that a transaction is one that a training calls for."""
+        """`training`: the chance that a transaction is one that a training calls for. `sizes`: of models."""
         self.ledger = ledger
         self.senders = list(senders)
         self.sent: list[type[Body]] = []
@@ -99,8 +105,10 @@ class History:
         self._deck: list[type[Body]] = []
         own = [*pems, *(ledger.actors[uid].pem for uid in senders)]
         self._anything = {
-            wildness: Anything(dice, lambda: ledger.chain.world, own, wildness, headers) for wildness in (0.0, 0.1, 1.0)
+            wildness: Anything(dice, lambda: ledger.chain.world, own, wildness, headers, sizes)
+            for wildness in (0.0, 0.1, 1.0)
         }
+        self.kinds = tuple(sorted(ledger.chain.rules.handlers, key=lambda kind: kind.__name__))
 
     def step(self) -> Body:
         """One transaction of any kind, by a sender whose role mostly fits it."""
@@ -118,14 +126,14 @@ class History:
         else:
             kind = self._next_of_all()
         body = self._anything[dice.choice((0.0, 0.0, 0.1, 1.0))].body(kind, contract)
-        uid = self._sender(kind, state)
+        uid = self._merging(body, state) or self._sender(kind, state)
         pair = ledger.actors[uid].pair
         self.send(uid, place_of(kind, contract), self._completed(uid, body), pair)
         return body
 
     def _next_of_all(self) -> type[Body]:
         """One kind after the other, so that none is left out, in an order of its own each time."""
-        self._deck = self._deck or self._dice.sample(KINDS, len(KINDS))
+        self._deck = self._deck or self._dice.sample(self.kinds, len(self.kinds))
         return self._deck.pop()
 
     def send(self, uid: str, contract: str, body: Body, pair: KeyPair | None = None) -> bool:
@@ -142,7 +150,9 @@ class History:
         signed = ledger.write(uid, contract, body, person)
         if len(signed.raw) > MAX_TRANSACTION:
             return False
-        assert parse(signed.raw).content == signed.content, "a body of values that its types do not allow"
+        assert ledger.chain.rules.parse(signed.raw).content == signed.content, (
+            "a body of values that its types do not allow"
+        )
         self.sent.append(type(body))
         try:
             world = self._applied(signed)
@@ -190,7 +200,7 @@ class History:
 
     def _sender(self, kind: type[Body], state: Training) -> str:
         dice = self._dice
-        if kind in (Freeze, Publish, Progress) and state.round and state.round.leader in self.senders:
+        if kind in (Freeze, Publish, Progress, Reassign) and state.round and state.round.leader in self.senders:
             return state.round.leader
         if kind in (AppendTaskBody, FinalizeTask) and (draft := task(self.ledger.chain.world, state.name)):
             return draft.by or dice.choice(self.senders)
@@ -202,6 +212,14 @@ class History:
             return dice.choice(members)
         fitting = [uid for uid in self.senders if self.ledger.actors[uid].kind in rule.permission.roles]
         return dice.choice(fitting if fitting and dice.random() < 0.95 else self.senders)
+
+    def _merging(self, body: Body, state: Training) -> str:
+        """The merger of the slice that the body is about, mostly; empty where it is about none."""
+        if not isinstance(body, Sliced | ReportFault) or not state.slicings or self._dice.random() < 0.1:
+            return ""
+        slices = state.slicings[-1].slices
+        uid = slices[body.slice].merger if body.slice < len(slices) else ""
+        return uid if uid in self.senders else ""
 
     def _completed(self, uid: str, body: Body) -> Body:
         """The body, mostly with what only its sender can know or sign: certificates, signatures."""
@@ -311,4 +329,7 @@ def _next_kinds(state: Training) -> tuple[type[Body], ...]:
     reports: tuple[type[Body], ...] = (ReportPerformance, Missing) if state.result else ()
     if state.round is None:
         return (OpenSession,) if state.charter or state.name == CONTRACT else (CreateContract,)
+    if state.slicings:
+        of_slices = (Sliced, Sliced, Sliced, Sliced, Held, Held, ReportFault, Reassign, StateLink)
+        return (*of_slices, Publish, *reports, *((Submit,) if state.round.phase == "collecting" else ()))
     return (Publish, *reports) if state.round.phase == "frozen" else (Submit, Submit, Freeze, OpenSession, *reports)

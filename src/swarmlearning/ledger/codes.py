@@ -96,6 +96,9 @@ class Code(StrEnum):
     NO_RESULT = "no-result"
     NOT_INITIAL = "not-initial"
     STILL_HELD = "still-held"
+    OTHER_RECIPE = "other-recipe"
+    NOT_MERGER = "not-merger"
+    NOT_MERGED = "not-merged"
 
     # an experiment
     NO_RUN = "no-run"
@@ -159,8 +162,11 @@ _TRANSIENT = frozenset(
         Code.NOT_CLOSED,
         Code.NOT_COUNTED,
         Code.NOT_LEADER,
+        Code.NOT_MERGED,
+        Code.NOT_MERGER,
         Code.OLD_INCARNATION,
         Code.OTHER_ASSIGNMENT,
+        Code.OTHER_RECIPE,
         Code.OTHER_ROUND,
         Code.PROGRESS,
         Code.QUOTA,

@@ -16,7 +16,7 @@ import msgspec
 from swarmlearning.ledger import block, transaction
 from swarmlearning.ledger.block import MAX_BLOCK, Block
 from swarmlearning.ledger.contracts.contract import Contract, Rule
-from swarmlearning.ledger.contracts.registry import KINDS, KINDS_1
+from swarmlearning.ledger.contracts.registry import KINDS, KINDS_1, KINDS_2
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.transaction import MAX_TRANSACTION, WINDOW, MalformedError, SignedTransaction, Transaction
 
@@ -81,5 +81,7 @@ class Rules:
 Rulebook: TypeAlias = Mapping[int, Rules]
 """The rules by version."""
 
-RULES: Rulebook = {1: Rules(1, KINDS_1, persons=False), 2: Rules(2, KINDS)}
+RULES: Rulebook = {1: Rules(1, KINDS_1, persons=False), 2: Rules(2, KINDS_2), 3: Rules(3, KINDS)}
 """All versions that this program knows. 2: the kind `experiment`, and on whose behalf operators act."""
+SLICES: Rulebook = {**RULES, 3: Rules(3, KINDS)}
+"""These and the next one, of which the sites' part is not whole yet. 3: rounds merged in slices."""

@@ -5,16 +5,18 @@ is believed. How many are enough depends on who is there, and is asked each time
 barred a model while the others were away, it is judged anew once they are back.
 """
 
+from collections.abc import Collection
+
 from swarmlearning.ledger.contracts.training.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.state import Barred, Round, Training, needed_organisations
 from swarmlearning.ledger.contracts.training.transitions import are_enough
 
 
-def found_unusable(current: Round, part: Exclusion) -> Barred:
-    """The leader of the round has found this member's model unusable."""
+def found_unusable(current: Round, part: Exclusion, by: Collection[str]) -> Barred:
+    """Its leader, or mergers of its slices, have found this member's model unusable."""
     digest, known = current.submissions[part.uid].digest, current.barred.get(part.uid)
     before = known.leaders if known and known.digest == digest else ()
-    return Barred(digest, part.why, tuple(sorted({*before, current.leader})))
+    return Barred(digest, part.why, tuple(sorted({*before, *by})))
 
 
 def is_barred(state: Training, uid: str, digest: str) -> bool:

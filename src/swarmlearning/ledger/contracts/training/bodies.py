@@ -263,6 +263,53 @@ class Reset(Body, frozen=True):
     forced: bool
 
 
+class StateLink(Body, frozen=True, omit_defaults=True):
+    """The member's link: bytes a second that it can send and receive, 0 where it does not know; two significant digits
+    are enough. `merges`: whether it merges slices of rounds; a site that nobody can connect to does not."""
+
+    up: Count
+    down: Count
+    merges: bool = True
+
+
+class Sliced(Body, frozen=True):
+    """The sender has merged this slice by the recipe, and serves it. `root`: the digest of its chunks' digests."""
+
+    round: Count
+    recipe: Digest
+    slice: Count
+    root: Digest
+
+
+class Held(Body, frozen=True):
+    """The sender holds copies of these slices. `roots`: the digest of the digests that count of them, in this order
+    (`slices.roots_of`): mergers may contradict each other, and what counts may change."""
+
+    round: Count
+    recipe: Digest
+    slices: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=128)]
+    roots: Digest
+
+
+class ReportFault(Body, frozen=True):
+    """The sender cannot merge its slice: the model of this contributor cannot be had from its site, or be merged."""
+
+    round: Count
+    recipe: Digest
+    slice: Count
+    exclusion: Exclusion
+
+
+class Reassign(Body, frozen=True):
+    """The leader takes slices from mergers that are far too slow, or do not serve them. Who merges them then is not its
+    choice: whoever merges a slice reads it of all models."""
+
+    round: Count
+    term: Count
+    recipe: Digest
+    slices: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=128)]
+
+
 TrainingBody: TypeAlias = (
     CreateContract
     | ChangeMembers
@@ -279,4 +326,9 @@ TrainingBody: TypeAlias = (
     | CloseSession
     | Stop
     | Reset
+    | StateLink
+    | Sliced
+    | Held
+    | ReportFault
+    | Reassign
 )

@@ -21,7 +21,7 @@ from swarmlearning.ledger.contracts.contract import (
 )
 from swarmlearning.ledger.contracts.contract import TxContext as Tx
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import recovery, sessions
+from swarmlearning.ledger.contracts.training import recovery, sessions, slicing
 from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.bodies import (
     ChangeMembers,
@@ -29,13 +29,18 @@ from swarmlearning.ledger.contracts.training.bodies import (
     CreateContract,
     Depose,
     Freeze,
+    Held,
     Missing,
     OpenSession,
     Progress,
     Publish,
+    Reassign,
+    ReportFault,
     ReportPerformance,
     Reset,
     Settle,
+    Sliced,
+    StateLink,
     Stop,
     Submit,
     Void,
@@ -43,7 +48,8 @@ from swarmlearning.ledger.contracts.training.bodies import (
 from swarmlearning.ledger.contracts.training.changing import change_members, owner_alone, present_members
 from swarmlearning.ledger.contracts.training.charter import check_charter, create
 from swarmlearning.ledger.contracts.training.losing import lost_model
-from swarmlearning.ledger.contracts.training.state import Training, all_hold, state_of
+from swarmlearning.ledger.contracts.training.majorities import all_hold
+from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
@@ -152,6 +158,16 @@ _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permissi
 }
 
 
+_OF_SLICES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permission]] = {
+    Publish: (lambda s, body, tx: slicing.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
+    StateLink: (lambda s, body, tx: slicing.state_link(s, body, tx.sender), _BY_SL),
+    Sliced: (lambda s, body, tx: slicing.sliced(s, body, tx.sender), _BY_SL),
+    Held: (lambda s, body, tx: slicing.held(s, body, tx.sender), _BY_SL),
+    ReportFault: (lambda s, body, tx: slicing.report_fault(s, body, tx.sender), _BY_SL),
+    Reassign: (lambda s, body, tx: slicing.reassign(s, body, tx.sender), _BY_SL),
+}
+
+
 class TrainingContract:
     """Fulfils `Contract`."""
 
@@ -218,4 +234,40 @@ def _report(world: World, state: Training) -> Depose | None:
     return Depose(current.number, current.term, leader.incarnation, seen, "progress")
 
 
+def _followed(change: Change) -> Change:
+    """The change, and what follows from it for slices."""
+
+    def changed(world: World, contract: str, body: Any, tx: Tx) -> World:
+        return _follow(change(world, contract, body, tx), contract, tx.time_ms)
+
+    return changed
+
+
+def _follow(world: World, contract: str, time_ms: int) -> World:
+    state = world.get(f"training/{contract}", Training)
+    after = slicing.follow(state, time_ms) if state else state
+    return world if after is None or after is state else world.with_entries({f"training/{contract}": after})
+
+
+class SlicedTrainingContract(TrainingContract):
+    """The same where rounds may be merged in slices: since rules version 3."""
+
+    rules: Mapping[type[Body], Rule] = {
+        body: rule._replace(change=_followed(rule.change))
+        for body, rule in {
+            **TrainingContract.rules,
+            **{body: Rule(_step(change), permission) for body, (change, permission) in _OF_SLICES.items()},
+        }.items()
+    }
+
+    def apply_presence(self, world: World, change: Presence, time_ms: int) -> World:
+        """As without slices; and slices of members that are lost go to others."""
+        names = [state.name for state in world.area("training/", Training) if change.uid in state.members]
+        world = super().apply_presence(world, change, time_ms)
+        for name in names:
+            world = _follow(world, name, time_ms)
+        return world
+
+
 TRAINING = TrainingContract()
+SLICED_TRAINING = SlicedTrainingContract()

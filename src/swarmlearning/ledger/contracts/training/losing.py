@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
+from swarmlearning.ledger.contracts.training.majorities import outnumber
 from swarmlearning.ledger.contracts.training.state import (
     Training,
     alive,
     enough,
     needed_organisations,
     organisations_of,
-    outnumber,
 )
 
 

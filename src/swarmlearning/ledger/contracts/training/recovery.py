@@ -11,17 +11,8 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import Depose, Missing, Settle, Void
 from swarmlearning.ledger.contracts.training.losing import lost_model, misses
-from swarmlearning.ledger.contracts.training.state import (
-    Member,
-    Result,
-    Round,
-    Training,
-    alive,
-    all_hold,
-    lacking_result,
-    needed_organisations,
-    outweigh,
-)
+from swarmlearning.ledger.contracts.training.majorities import all_hold, lacking_result, outweigh
+from swarmlearning.ledger.contracts.training.state import Member, Result, Round, Training, alive, needed_organisations
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
     elect_leader,
@@ -32,6 +23,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
     round_in_progress,
     standing_result,
     with_member,
+    without_slices,
 )
 
 
@@ -191,6 +183,7 @@ def _void_result(state: Training, result: Result, now_ms: int) -> Training:
 
 def _collected_anew(state: Training, closed: Round, base: str, now_ms: int) -> Training:
     """The round begins again in a new term, from this base; everybody who is there is waited for."""
+    state = without_slices(state, closed.number)
     members: dict[str, Member] = {
         uid: msgspec.structs.replace(member, awaited=member.present) for uid, member in state.members.items()
     }

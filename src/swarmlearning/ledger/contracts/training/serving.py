@@ -1,5 +1,11 @@
-"""Models of a site with a privacy lock: in which rounds the site serves what its lock has given."""
+"""What a site serves of the models that it has contributed: in which rounds what its privacy lock has given, and which
+parts to the mergers of slices."""
 
+from collections.abc import Set
+
+from swarmlearning.ledger.contracts.training.recipes import contributions
+from swarmlearning.ledger.contracts.training.slices import Slice
+from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.submissions import Submission, kept_back
 
@@ -8,6 +14,29 @@ def is_served(state: Training, uid: str, digest: str) -> bool:
     """True if this member has submitted this model to the round in progress, or to that of the standing result, and its
     demand for contributors is met; that is known only once the contributors of the round are fixed."""
     return any(_is_served_in(current, uid, digest) for current in rounds_of(state))
+
+
+def readable_slices(state: Training, uid: str, digest: str, readers: Set[str]) -> tuple[Slice, ...] | None:
+    """The slices of a model that these members may read since they merge them, or have merged them. None of one that
+    member `uid` has not contributed to a round merged in slices, in progress or that of the standing result: what is
+    read of it does not depend on slices.
+
+    There are no such slices of a round that is not frozen yet, and of a model that came late or was left out. Whoever
+    calls such a model the result of the round does not open it by that.
+    """
+    found: list[Slice] = []
+    in_slices = False
+    for current in rounds_of(state):
+        entry = current.submissions.get(uid) or current.late.get(uid)
+        if entry is None or entry.digest != digest or digest == current.base:
+            continue
+        slicing = slicing_of(state, current.number)
+        if slicing is None and current is state.round and not is_to_be_sliced(state, current.number):
+            return None
+        in_slices = in_slices or slicing is not None or current is state.round
+        if slicing is not None and any(each.uid == uid for each in contributions(state, current, slicing.excluded)):
+            found += [each for each in slicing.slices if not each.readers.isdisjoint(readers)]
+    return tuple(found) if in_slices else None
 
 
 def stated_by(state: Training, uid: str) -> list[Submission]:

@@ -33,6 +33,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
     with_hope,
     with_member,
     without_mark,
+    without_slices,
 )
 
 
@@ -163,7 +164,7 @@ def shut_out(state: Training, uid: str, incarnation: int, now_ms: int) -> Traini
     current = state.round
     if current is None or current.phase != "frozen" or enough(state, current.counted):
         return state
-    again = collecting_again(state, current)
+    state, again = without_slices(state, current.number), collecting_again(state, current)
     return freeze_if_complete(elect_leader(next_term(msgspec.structs.replace(state, round=again))))
 
 

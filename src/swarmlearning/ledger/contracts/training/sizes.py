@@ -28,6 +28,11 @@ def size_of_all(current: Round, size: int) -> int:
 
 
 def next_report(state: Training, current: Round) -> int:
-    """The least bytes moved with which the leader's next `Progress` is one; they grow with the models to merge."""
+    """The least bytes moved with which the leader's next `Progress` is one; they grow with the models to merge.
+
+    Any byte is progress where all merge slices: a leader moves few bytes itself while it waits for a thin link.
+    """
+    if any(each.round == current.number for each in state.slicings):
+        return current.moved + 1 if current.reports else 0
     size = size_of_all(current, model_size(state, current))
     return current.moved + max(1, size // PARTS) if current.reports else 0

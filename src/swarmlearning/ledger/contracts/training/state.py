@@ -52,11 +52,15 @@ Training is over when, as a round closes, at least minPeers members have closed 
 on contributing by their check-in mode until then; they count to minPeers, an inactive one with weight 0 (where no
 previous model could stand instead, in round 0 or when nobody has it any more, with its own).
 
+A frozen round may be merged in slices, by all members that can, where that is faster (`slicing.py`). The leader then
+publishes what all have merged.
+
 In round 0 all start from one model: the merged one, or (initial sync `one`) that of a single contributor.
 
 Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and the queries of
-readers; `sessions.py` and `transactions.py` have one function a transaction, `transitions.py` the transitions that the
-state triggers, `losing.py` when a model is lost, `sizes.py` the bytes of models, `charter.py` what operators lay down.
+readers; `sessions.py`, `transactions.py` and `slicing.py` have one function a transaction, `transitions.py` the
+transitions that the state triggers, `losing.py` when a model is lost, `sizes.py` the bytes of models, `charter.py` what
+operators lay down.
 """
 
 from collections.abc import Collection
@@ -67,7 +71,9 @@ import msgspec
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
+from swarmlearning.ledger.contracts.training.slices import Link, Slicing
 from swarmlearning.ledger.contracts.training.submissions import Submission
+from swarmlearning.ledger.contracts.training.ways import Ways
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
@@ -259,6 +265,10 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     operator ends training with the round in progress. `reset_height`: the block in which the run before was reset.
     `once_unreachable`, for people: members whose models a leader of the round in progress could not fetch, though a
     later one may have had them.
+
+    `slicings`: rounds that are merged in slices, at most the one in progress and that of the standing result. `links`
+    are the members' as they state them. `ways`: how long rounds take, with slices and without. Rules before version 3
+    have none of these.
     """
 
     name: str
@@ -277,6 +287,9 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     charter: Charter | None = None
     reset_height: int = 0
     once_unreachable: tuple[str, ...] = ()
+    slicings: tuple[Slicing, ...] = ()
+    links: tuple[Link, ...] = ()
+    ways: Ways | None = None
 
 
 def state_of(world: World, name: str) -> Training:
@@ -315,26 +328,6 @@ def awaited(state: Training) -> list[str]:
     ]
 
 
-def all_hold(state: Training) -> bool:
-    """True if every present member holds the standing result, and at least one that is alive (with or without its ML).
-
-    Members that have given it up do not count where enough others hold it.
-    """
-    result, there = state.result, alive(state)
-    if result is None or state.terms is None:
-        return False
-    holders, lacking = there.intersection(result.holders), lacking_result(state)
-    if not lacking:
-        return bool(holders)
-    return lacking <= set(result.given_up) and enough(state, holders) and not outnumber(state, lacking, holders)
-
-
-def lacking_result(state: Training) -> set[str]:
-    """The members that are present and do not hold the standing result."""
-    holders = state.result.holders if state.result else ()
-    return {uid for uid, member in state.members.items() if member.present and uid not in holders}
-
-
 def present(state: Training) -> int:
     """The number of members that are alive, with their ML process."""
     return len(present_members(state))
@@ -351,32 +344,6 @@ def enough(state: Training, uids: Collection[str]) -> bool:
         return False
     needed = needed_organisations(state)
     return needed == 1 or len(organisations_of(state, uids)) >= needed
-
-
-def outweigh(state: Training, uids: Collection[str], others: Collection[str]) -> bool:
-    """True if these members can go on without the others: they are enough, and no fewer unless those are not enough.
-
-    So many sites of too few organisations hold up nobody. Where a round needs several organisations these are counted:
-    many sites of one of them weigh as much as one.
-    """
-    if not enough(state, uids):
-        return False
-    return _votes(state, uids) >= _votes(state, others) or not enough(state, others)
-
-
-def outnumber(state: Training, given_up: Collection[str], holders: Collection[str]) -> bool:
-    """True if those who have given a model up go on without it, whoever holds it.
-
-    Of sites they have to be more than the holders. Of organisations as many are enough where a round needs several: one
-    of them may only say that it holds the model, and by that make a holder whom nobody can fetch from a majority.
-    """
-    if needed_organisations(state) > 1:
-        return outweigh(state, given_up, holders)
-    return enough(state, given_up) and not outweigh(state, holders, given_up)
-
-
-def _votes(state: Training, uids: Collection[str]) -> int:
-    return len(organisations_of(state, uids)) if needed_organisations(state) > 1 else len(uids)
 
 
 def needed_organisations(state: Training) -> int:

@@ -3,12 +3,16 @@
 Each raises `Rejection` when the transaction does not hold; then nothing has changed. `state.py` has the theory.
 """
 
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.barring import found_unusable, is_barred
 from swarmlearning.ledger.contracts.training.bodies import (
+    Exclusion,
     Freeze,
     Progress,
     Publish,
@@ -47,6 +51,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
     with_entry,
     with_member,
     without_mark,
+    without_slices,
 )
 
 MOST_REPORTS = 8 * PARTS
@@ -142,7 +147,8 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     parts = body.receipt.contributions
     there = {part.uid for part in parts} | kept_back(current.submissions, current.base)
     if not enough(state, there) or not (current.base or any(part.weight for part in parts)):
-        return _collect_again(state, current, body)
+        _require_no_result(state, body)
+        return collect_again(state, current, body.receipt.exclusions)
     check_result(state, current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
     result = Result(
@@ -206,17 +212,32 @@ def _reached_holder(state: Training, result: Result, uid: str) -> Training:
     return with_member(state, msgspec.structs.replace(state.members[holder], unreachable=False))
 
 
-def _collect_again(state: Training, current: Round, body: Publish) -> Training:
+def _require_no_result(state: Training, body: Publish) -> None:
     if body.result:
         raise Rejection(
             Code.BELOW_MIN_PEERS,
             f"{len(body.receipt.contributions)} usable models are fewer than minPeers {terms_of(state).min_peers}"
             f"{_of_how_many(state)}: the round collects again, without a result",
         )
-    parts = {part.uid: part for part in body.receipt.exclusions}
+
+
+def collect_again(
+    state: Training,
+    current: Round,
+    exclusions: Collection[Exclusion],
+    finders: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Training:
+    """Too few models are usable without those excluded: the round takes models again, under another leader.
+
+    `finders`: who has found a member's model unusable; where nobody is named, the leader."""
+    parts = {part.uid: part for part in exclusions}
     unreachable = {uid for uid, part in parts.items() if part.reason in ("unreachable", "too-slow")}
     faulty = parts.keys() - unreachable - kept_back(current.submissions, current.base)
-    barred = {uid: found_unusable(current, part) for uid, part in parts.items() if uid in faulty}
+    barred = {
+        uid: found_unusable(current, part, finders.get(uid, (current.leader,)))
+        for uid, part in parts.items()
+        if uid in faulty
+    }
     kept = {uid: entry for uid, entry in current.submissions.items() if uid not in barred}
     again = msgspec.structs.replace(
         current,
@@ -225,6 +246,7 @@ def _collect_again(state: Training, current: Round, body: Publish) -> Training:
         unreachable=tuple(sorted(unreachable.union(current.unreachable) - barred.keys())),
     )
     once = tuple(sorted(unreachable.union(state.once_unreachable)))
+    state = without_slices(state, current.number)
     state = msgspec.structs.replace(state, round=collecting_again(state, again), once_unreachable=once)
     state = next_term(state)
     return freeze_if_complete(elect_leader(state, previous=current.leader))

@@ -101,10 +101,10 @@ def _turns(state: Training, eligible: list[str], turn: int) -> list[str]:
     an organisation neither leads more often, and so reads more models of single sites, nor delays a round more often.
     """
     groups: dict[str, list[str]] = {}
-    for uid in sorted(eligible, key=lambda uid: _place(state.order, uid)):
+    for uid in sorted(eligible, key=lambda uid: place_in(state.order, uid)):
         own = state.members[uid].organisation if needed_organisations(state) > 1 else ""
         groups.setdefault(own, []).append(uid)
-    ordered = [groups[own] for own in sorted(groups, key=lambda own: _place(state.order, own))]
+    ordered = [groups[own] for own in sorted(groups, key=lambda own: place_in(state.order, own))]
     found: dict[str, None] = {}
     while len(found) < len(eligible):
         group = ordered[turn % len(ordered)]
@@ -120,7 +120,8 @@ def _order(state: Training) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _place(order: str, uid: str) -> str:
+def place_in(order: str, uid: str) -> str:
+    """Sorts members, or organisations, in this order."""
     return sha256(canonical([order, uid]))
 
 
@@ -171,6 +172,15 @@ def collecting_again(state: Training, current: Round) -> Round:
     for entry in current.late.values():
         again = with_entry(state, again, entry)
     return again
+
+
+def without_slices(state: Training, number: int) -> Training:
+    """This round is not cut into slices, whatever it was: it begins again, and one leader merges it. Before rules
+    version 3 nothing is changed by that."""
+    if state.ways is None:
+        return state
+    slicings = tuple(each for each in state.slicings if each.round != number)
+    return msgspec.structs.replace(state, slicings=slicings, ways=state.ways.without_slices(number))
 
 
 def are_enough(

@@ -1,0 +1,146 @@
+"""Who merges the slices of a round that nobody holds: their mergers, or members that take their place. Pure.
+
+Whoever merges a slice reads it of every model, so it is the contract that chooses, never one member alone. A leader
+that finds a merger too slow, or cannot get what it states, may only take the slice from it, once a term, and is not
+given it itself while another is left. So no leader reads more by its own doing; two in turn might, which all see.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+
+import msgspec
+
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.recipes import place
+from swarmlearning.ledger.contracts.training.slices import UNITS, Fault, Slice, Slicing, live_holders, stated
+from swarmlearning.ledger.contracts.training.state import Training
+
+OF_A_SLICE = "non-finite"
+"""The reason for which a model cannot be used in one slice; every other one concerns all of them."""
+
+
+def can_merge(state: Training, uid: str) -> bool:
+    """True if this member is there and merges slices."""
+    member = state.members.get(uid)
+    return member is not None and member.alive and stated(state.links, uid).merges
+
+
+def mergers(state: Training, slicing: Slicing) -> list[str]:
+    """The members that can merge slices of this round, and that others can fetch them from; in the run's order.
+
+    Those from which nobody could fetch before count where there are no others. Who was left out since nobody could
+    fetch its model is none, whatever it states.
+    """
+    out = {each.uid for each in slicing.excluded if each.reason in ("unreachable", "too-slow")}
+    able = [uid for uid in state.members if can_merge(state, uid) and uid not in out]
+    reachable = [uid for uid in able if not state.members[uid].unreachable]
+    return sorted(reachable or able, key=lambda uid: place(state, uid))
+
+
+def not_held(state: Training, slicing: Slicing, leader: str) -> list[int]:
+    """The slices for which the leader has to wait with the result: no other member from which others can fetch holds
+    them. None where there is no such member, if the slices are merged."""
+    others = set(mergers(state, slicing)) - {leader}
+    return [
+        index
+        for index, each in enumerate(slicing.slices)
+        if not each.root or (others and not live_holders(each, others))
+    ]
+
+
+def given_on(state: Training, slicing: Slicing) -> Slicing:
+    """The slices that no member holds from which others can fetch are for members that can merge them."""
+    able, result = mergers(state, slicing), state.result
+    standing = result is not None and result.closed.number == slicing.round
+    if result is not None and standing and not set(result.holders).isdisjoint(able):
+        return slicing  # it can be fetched as a whole
+    there, loads = set(able), None
+    for index, each in enumerate(slicing.slices):
+        if each.ruled and not standing and live_holders(plain := msgspec.structs.replace(each, ruled=""), there):
+            slicing = slicing.with_slice(index, plain)  # by now most have stated one digest, and are there
+            continue
+        if live_holders(each, there):
+            continue
+        unable = unable_to(slicing, index)
+        if each.merger in there and each.merger not in unable:
+            continue
+        loads, takers = loads or _Loads(slicing), [uid for uid in able if uid not in unable]
+        if takers:
+            slicing = slicing.with_slice(index, loads.given(each, takers))
+        elif not standing:
+            slicing = slicing.with_slice(index, _ruled(state, each, able))
+            if spare := [uid for uid in _spare(state, able) if uid not in unable]:
+                slicing = slicing.with_slice(index, loads.given(slicing.slices[index], spare))
+    return slicing
+
+
+def unable_to(slicing: Slicing, index: int) -> set[str]:
+    """The members that cannot merge this slice: they have said so, or stated another digest than that which counts."""
+    return {each.by for each in slicing.faults if concerns(each, index)} | slicing.slices[index].contradicted
+
+
+def concerns(fault: Fault, index: int) -> bool:
+    """True if its merger cannot merge this slice, for the same reason."""
+    return fault.slice == index or fault.exclusion.reason != OF_A_SLICE
+
+
+def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: int) -> Slicing:
+    """The slice given to another member at its leader's word. Raises `Rejection`."""
+    found = slicing.slices[index]
+    if leader in found.holders or leader == found.merger:
+        raise Rejection(Code.NO_CHANGE, f"{leader} holds slice {index} itself, or merges it")
+    if found.passed > term:
+        raise Rejection(Code.NO_CHANGE, f"slice {index} was given to another member in term {term} already")
+    out = {found.merger, *found.roots} | unable_to(slicing, index)
+    able = mergers(state, slicing)
+    able = [uid for uid in able if uid not in out] or [uid for uid in _spare(state, able) if uid not in out]
+    others = [uid for uid in able if uid != leader and uid not in found.former]
+    takers = others or [uid for uid in able if uid not in found.former] or able
+    if not takers:
+        raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slice {index}")
+    given = _Loads(slicing).given(found, takers)
+    return slicing.with_slice(index, msgspec.structs.replace(given, passed=term + 1))
+
+
+def _spare(state: Training, able: Collection[str]) -> list[str]:
+    """The members that could merge, too, though it seems that nobody can fetch from them: their word decides between
+    others."""
+    spare = [uid for uid in state.members if can_merge(state, uid) and uid not in able]
+    return sorted(spare, key=lambda uid: place(state, uid))
+
+
+def _ruled(state: Training, found: Slice, able: Collection[str]) -> Slice:
+    """The slice for which nobody is left to ask. What most of those state counts that are there, or what the leader
+    does; of others the first in the run's order."""
+    there = {uid: found.roots[uid] for uid in able if uid in found.roots}
+    if not there:
+        return found
+    leader, stated_there = state.round.leader if state.round else "", list(there.values())
+    first = max(there, key=lambda uid: (stated_there.count(there[uid]), uid == leader))
+    return msgspec.structs.replace(found, ruled=there[first])
+
+
+class _Loads:
+    """What members have to do and read, of a round's slices."""
+
+    def __init__(self, slicing: Slicing) -> None:
+        self._work: Counter[str] = Counter()
+        self._read: Counter[str] = Counter()
+        for each in slicing.slices:
+            self._work.update(each.readers if not each.holders else each.former)
+            self._read.update(dict.fromkeys(each.readers, each.units))
+
+    def given(self, found: Slice, takers: Collection[str]) -> Slice:
+        """The slice for whoever has least to do; for nobody who would read all of a model then, while others are left.
+        What was taken from a member counts as if it were to be done: nothing more goes to whoever keeps others
+        waiting."""
+        uid = min(takers, key=lambda uid: (self._reads_all(found, uid), self._work[uid], self._read[uid]))
+        if uid not in found.readers:
+            self._work[uid] += 1
+            self._read[uid] += found.units
+        former = tuple(sorted({*found.former, found.merger} - {uid}))
+        return msgspec.structs.replace(found, merger=uid, former=former)
+
+    def _reads_all(self, found: Slice, uid: str) -> bool:
+        return self._read[uid] + (0 if uid in found.readers else found.units) == UNITS

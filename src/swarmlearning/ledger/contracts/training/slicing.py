@@ -1,0 +1,295 @@
+"""A round that is merged in slices: what members state about them, and what follows from that.
+
+Every member that can merges its slices of all contributors' models (`Sliced`), and all fetch each slice as soon as it
+is stated. Nothing here depends on who leads: statements hold for the recipe, so another leader goes on from them. What
+goes wrong is settled by what members state, in `follow`, after each transaction:
+
+- A slice whose merger is lost, or cannot merge it (`ReportFault`), goes to another member, which the contract chooses
+  (`assigning.py`); so does one that the leader takes from a merger which is far too slow, or serves it to nobody
+  (`Reassign`).
+- A contributor whose model two mergers cannot get or use (of two organisations, where three or more take part), or all
+  others, is left out of all slices: a new recipe, of which all slices are merged again. Where too few are left the
+  round is collected again. Where mergers disagree about whom they cannot reach, and nobody can merge a slice, the one
+  reported most is left out.
+- Mergers that state different digests for one slice: a third decides, by merging it, too; where none is left, what most
+  of those have stated that are there, or the leader has.
+- A slice that nobody holds from whom others can fetch is merged again, also of a result that stands: contributors keep
+  their models until all present members have it.
+- Where no member is there that could merge slices, or no model is left, the leader makes the result as in any other
+  round.
+
+The leader, which holds all, publishes once each slice is held by another live member (`publish`).
+"""
+
+from collections import Counter
+
+import msgspec
+
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import transactions
+from swarmlearning.ledger.contracts.training.assigning import (
+    concerns,
+    given_on,
+    mergers,
+    not_held,
+    passed_on,
+    unable_to,
+)
+from swarmlearning.ledger.contracts.training.bodies import (
+    Exclusion,
+    Held,
+    Publish,
+    Reassign,
+    ReportFault,
+    Sliced,
+    StateLink,
+)
+from swarmlearning.ledger.contracts.training.majorities import all_hold
+from swarmlearning.ledger.contracts.training.recipes import contributions, divided, place, recipe_of
+from swarmlearning.ledger.contracts.training.sizes import model_size
+from swarmlearning.ledger.contracts.training.slices import Fault, Link, Recipe, Slice, Slicing, live_holders, roots_of
+from swarmlearning.ledger.contracts.training.state import Round, Training, alive, enough
+from swarmlearning.ledger.contracts.training.submissions import kept_back
+from swarmlearning.ledger.contracts.training.transitions import (
+    are_enough,
+    member_of,
+    round_led,
+    standing_result,
+    without_slices,
+)
+from swarmlearning.ledger.contracts.training.ways import Ways
+
+MOST_DETAIL = 100
+"""Characters that are kept of what a merger says about a fault."""
+
+# --- transactions -----------------------------------------------------------------------------------------------------
+
+
+def state_link(state: Training, body: StateLink, uid: str) -> Training:
+    """Notes a member's link. Raises `Rejection`."""
+    member_of(state, uid)
+    link = Link(uid, body.up, body.down, body.merges)
+    if link in state.links:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has stated this link already")
+    others = [each for each in state.links if each.uid != uid and each.uid in state.members]
+    return msgspec.structs.replace(state, links=tuple(sorted((*others, link), key=lambda each: each.uid)))
+
+
+def sliced(state: Training, body: Sliced, uid: str) -> Training:
+    """A merger has merged its slice; so may have one that had it before, whose word counts as much. Raises
+    `Rejection`."""
+    slicing, found = _slice(state, body.round, body.recipe, body.slice)
+    if uid not in found.readers:
+        raise Rejection(Code.NOT_MERGER, f"slice {body.slice} of round {body.round} is for {found.merger}, not {uid}")
+    if uid in found.roots:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has stated slice {body.slice} of round {body.round} already")
+    changed = msgspec.structs.replace(found, roots={**found.roots, uid: body.root})
+    return _with(state, slicing.with_slice(body.slice, changed))
+
+
+def held(state: Training, body: Held, uid: str) -> Training:
+    """A member holds copies of slices. Raises `Rejection`."""
+    member_of(state, uid)
+    before = slicing = _slice(state, body.round, body.recipe, max(body.slices))[0]
+    for index in body.slices:
+        found = slicing.slices[index]
+        if not found.root:
+            raise Rejection(Code.NOT_MERGED, f"it is not known yet what slice {index} of round {body.round} is")
+        if uid not in found.holders:
+            copies = {**found.copies, found.root: tuple(sorted((*found.copies.get(found.root, ()), uid)))}
+            slicing = slicing.with_slice(index, msgspec.structs.replace(found, copies=copies))
+    if body.roots != roots_of(before.slices, body.slices):
+        raise Rejection(Code.NOT_MERGED, f"by now other digests count of these slices of round {body.round}")
+    if slicing is before:
+        raise Rejection(Code.NO_CHANGE, f"{uid} has stated these slices already")
+    return _with(state, slicing)
+
+
+def report_fault(state: Training, body: ReportFault, uid: str) -> Training:
+    """A merger cannot merge its slice, because of one contributor. Raises `Rejection`."""
+    slicing, found = _slice(state, body.round, body.recipe, body.slice)
+    current = (
+        state.round if state.round and state.round.number == body.round else standing_result(state, body.round).closed
+    )
+    if uid != found.merger:
+        raise Rejection(Code.NOT_MERGER, f"slice {body.slice} of round {body.round} is for {found.merger}, not {uid}")
+    if body.exclusion.uid not in {one.uid for one in contributions(state, current, slicing.excluded)}:
+        raise Rejection(Code.NOT_A_MEMBER, f"{body.exclusion.uid} contributes nothing to round {body.round}")
+    if body.exclusion.reason == "kept-back":
+        raise Rejection(Code.WRONG_CONTRIBUTORS, "what a site keeps back follows from the ledger")
+    if uid in unable_to(slicing, body.slice):
+        raise Rejection(Code.NO_CHANGE, f"{uid} has reported already why it cannot merge slice {body.slice}")
+    shortened = msgspec.structs.replace(body.exclusion, detail=body.exclusion.detail[:MOST_DETAIL])
+    fault = Fault(body.slice, uid, shortened)
+    return _with(state, msgspec.structs.replace(slicing, faults=(*slicing.faults, fault)))
+
+
+def reassign(state: Training, body: Reassign, uid: str) -> Training:
+    """The leader takes slices from their mergers. Raises `Rejection`."""
+    current = round_led(state, body.round, body.term, uid)
+    slicing, _ = _slice(state, current.number, body.recipe, max(body.slices))
+    for index in body.slices:
+        slicing = passed_on(state, slicing, index, uid, body.term)
+    return _with(state, slicing)
+
+
+def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
+    """As without slices; a round merged in slices has those exclusions that members agree on, and each slice is held by
+    another live member than the leader, where there is any. Raises `Rejection`."""
+    current = round_led(state, body.round, body.term, uid)
+    slicing = slicing_of(state, current.number)
+    if slicing is not None:
+        _check_slices(state, current, slicing, body, uid)
+    return transactions.publish(state, body, uid, now_ms)
+
+
+def _check_slices(state: Training, current: Round, slicing: Slicing, body: Publish, uid: str) -> None:
+    kept = kept_back(current.submissions, current.base)
+    if {part.uid for part in body.receipt.exclusions} - kept != {part.uid for part in slicing.excluded} - kept:
+        raise Rejection(Code.WRONG_CONTRIBUTORS, "left out of a round merged in slices is whom its mergers agree on")
+    if lacking := not_held(state, slicing, uid):
+        raise Rejection(
+            Code.NOT_MERGED, f"{len(lacking)} of {len(slicing.slices)} slices are not held by another member yet"
+        )
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------
+
+
+def follow(state: Training, now_ms: int) -> Training:
+    """The state after all that follows from it: rounds cut, contributors left out, slices given to others."""
+    state = _cut(_decided(_timed(state, now_ms)), now_ms)
+    while (after := _without_unusable(state)) is not state:
+        state = _cut(_decided(after), now_ms)
+    given = tuple(given_on(state, each) for each in state.slicings)
+    return state if given == state.slicings else msgspec.structs.replace(state, slicings=given)
+
+
+def is_to_be_sliced(state: Training, number: int) -> bool:
+    """True if this round is to be merged in slices, as far as is known: nobody may read a whole model of it."""
+    return state.ways is not None and state.ways.round == number and state.ways.sliced
+
+
+def slicing_of(state: Training, number: int) -> Slicing | None:
+    """The slices of this round; None where one leader merges it."""
+    return next((each for each in state.slicings if each.round == number), None)
+
+
+def _decided(state: Training) -> Training:
+    """How the round in progress is merged is decided as the first model is in, before anybody can read it: the leader
+    of a round without slices fetches models at once, and with slices nobody reads a whole one."""
+    current, ways = state.round, state.ways or Ways()
+    if current is None or ways.round == current.number or not (size := model_size(state, current)):
+        return state
+    if state.ways is None and len(current.submissions) > 1:
+        # Since then these rules are in force: a leader may have fetched models already.
+        return msgspec.structs.replace(state, ways=msgspec.structs.replace(ways, round=current.number))
+    there = sum(member.present for member in state.members.values())
+    return msgspec.structs.replace(state, ways=ways.decided(current.number, size * there))
+
+
+def _cut(state: Training, now_ms: int) -> Training:
+    """The round in progress is cut once it is frozen; that of the standing result stays until all have it."""
+    current, result, ways = state.round, state.result, state.ways
+    frozen = current if current and current.phase == "frozen" else None
+    numbers = {frozen.number} if frozen else set()
+    if result and not all_hold(state):
+        numbers.add(result.closed.number)
+    kept = tuple(each for each in state.slicings if each.round in numbers)
+    if kept != state.slicings:
+        state = msgspec.structs.replace(state, slicings=kept)
+    if frozen is None or ways is None or ways.round != frozen.number:
+        return state
+    if known := slicing_of(state, frozen.number):
+        return _with_present_recipe(state, frozen, known)
+    if ways.frozen_ms:
+        return state
+    slicing = divided(state, frozen)
+    ways = ways.frozen(now_ms, sliced=ways.sliced and slicing is not None, comparable=slicing is not None)
+    slicings = (*state.slicings, slicing) if slicing and ways.sliced else state.slicings
+    return msgspec.structs.replace(state, ways=ways, slicings=slicings)
+
+
+def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Training:
+    """Where the contributors have changed, what was stated was about others. Where none is left, or no member that
+    could merge slices, the leader makes the result as in any other round."""
+    excluded = tuple(each for each in known.excluded if each.uid in current.submissions)
+    present = msgspec.structs.replace(known, excluded=excluded)
+    recipe = recipe_of(state, current, excluded)
+    if not recipe.contributors or (alive(state) and not mergers(state, present)):
+        return without_slices(state, current.number)
+    return state if recipe.name == known.recipe else _with(state, _anew(present, recipe))
+
+
+def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
+    """Nothing is stated about this recipe yet. Who has read a slice before may merge it, too, and has read it."""
+    slices = tuple(
+        Slice(each.start, each.stop, each.merger, each.former, passed=each.passed) for each in slicing.slices
+    )
+    contributors = {each.uid for each in recipe.contributors}
+    faults = tuple(each for each in slicing.faults if each.uid in contributors)
+    return msgspec.structs.replace(slicing, recipe=recipe.name, slices=slices, faults=faults)
+
+
+def _timed(state: Training, now_ms: int) -> Training:
+    """Measures how long rounds take."""
+    ways, result = state.ways, state.result
+    if ways and ways.is_measured and result and result.closed.number == ways.round and all_hold(state):
+        return msgspec.structs.replace(state, ways=ways.measured(now_ms))
+    return state
+
+
+def _without_unusable(state: Training) -> Training:
+    """Leaves contributors out that mergers agree on; collects the round again where too few are left."""
+    current = state.round
+    slicing = slicing_of(state, current.number) if current else None
+    if current is None or slicing is None or not slicing.faults:
+        return state
+    agreed = {each.uid: each.exclusion for each in slicing.faults if _is_agreed(state, slicing, each.uid)}
+    agreed = agreed or _blocking(state, slicing)
+    if not agreed:
+        return state
+    excluded = (*slicing.excluded, *(agreed[uid] for uid in sorted(agreed)))
+    there = current.submissions.keys() - {each.uid for each in excluded}
+    if not enough(state, there) or not (current.base or contributions(state, current, excluded)):
+        finders = {uid: [each.by for each in slicing.faults if each.uid == uid] for uid in agreed}
+        return transactions.collect_again(state, current, excluded, finders)
+    return _with_present_recipe(state, current, msgspec.structs.replace(slicing, excluded=excluded))
+
+
+def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
+    """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
+    all that can merge but itself."""
+    reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
+    others = set(mergers(state, slicing)) - {uid}
+    organisations = {each: state.members[each].organisation for each in reporters - {uid}}
+    return (bool(others) and others <= reporters) or are_enough(state, uid, organisations)
+
+
+def _blocking(state: Training, slicing: Slicing) -> dict[str, Exclusion]:
+    """The contributor that is reported most where nobody can merge a slice, whomever each merger reports."""
+    able = set(mergers(state, slicing))
+    for index, each in enumerate(slicing.slices):
+        held = live_holders(each, able) or each.roots.keys() & able
+        if held or not able or not able <= unable_to(slicing, index):
+            continue
+        faults = [fault for fault in slicing.faults if fault.by in able and concerns(fault, index)]
+        counts = Counter(fault.uid for fault in faults)
+        worst = max(faults, key=lambda fault: (counts[fault.uid], place(state, fault.uid)))
+        return {worst.uid: worst.exclusion}
+    return {}
+
+
+def _slice(state: Training, number: int, recipe: str, index: int) -> tuple[Slicing, Slice]:
+    slicing = slicing_of(state, number)
+    if slicing is None or slicing.recipe != recipe:
+        raise Rejection(Code.OTHER_RECIPE, f"round {number} is not merged in slices, or of other models")
+    if index >= len(slicing.slices):
+        raise Rejection(Code.OTHER_RECIPE, f"round {number} has {len(slicing.slices)} slices; there is no {index}")
+    return slicing, slicing.slices[index]
+
+
+def _with(state: Training, slicing: Slicing) -> Training:
+    slicings = tuple(slicing if each.round == slicing.round else each for each in state.slicings)
+    return msgspec.structs.replace(state, slicings=slicings)

@@ -1,0 +1,75 @@
+"""How a round is merged, by one leader or in slices: whichever has been faster in this training. Pure.
+
+What is measured is the time from the moment that a round's contributors are fixed until all present members hold its
+result, in block times: bytes, links and round-trip times are all in it, and no site's word. Rounds of a second or two
+are not worth trying the other way; neither are small models, for which slices cost transactions and win nothing. The
+way that was slower is tried again now and then, since links change.
+"""
+
+from typing import Final
+
+import msgspec
+
+WORTH_MS: Final = 2000
+"""Rounds that take less are merged in the way in which they are."""
+FIRST_BYTES: Final = 64 * 2**20
+"""Where nothing is known yet, slices come first if a leader alone would have to fetch so much."""
+RETRY: Final = 16
+"""Rounds after which the slower way is tried again."""
+
+UNMEASURED: Final = -1
+"""In place of the time at which a round was frozen."""
+
+
+class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Milliseconds that a round takes with one leader (`star_ms`) and in slices (`sliced_ms`); 0: unknown.
+
+    `sliced`: how round `round` is to be merged, -1 before the first one. `frozen_ms`: when its contributors were fixed;
+    0 before that, and `UNMEASURED` where nothing is to be learned from it. `tried`: the last round that was merged in
+    the slower way.
+    """
+
+    star_ms: int = 0
+    sliced_ms: int = 0
+    tried: int = 0
+    round: int = -1
+    sliced: bool = False
+    frozen_ms: int = 0
+
+    @property
+    def is_measured(self) -> bool:
+        """True while it is being measured how long the round takes."""
+        return self.frozen_ms > 0
+
+    def decided(self, number: int, fetched: int) -> "Ways":
+        """Those in round `number`, in which a leader alone would fetch so many bytes."""
+        return msgspec.structs.replace(self, round=number, sliced=self._prefers_slices(number, fetched), frozen_ms=0)
+
+    def frozen(self, now_ms: int, *, sliced: bool, comparable: bool) -> "Ways":
+        """The contributors are fixed, and the round is merged in this way; `comparable`: it could be in either."""
+        return msgspec.structs.replace(self, sliced=sliced, frozen_ms=now_ms if comparable else UNMEASURED)
+
+    def without_slices(self, number: int) -> "Ways":
+        """This round begins again, and one leader merges it."""
+        return msgspec.structs.replace(self, round=number, sliced=False, frozen_ms=0)
+
+    def measured(self, now_ms: int) -> "Ways":
+        """All hold the result. Of what was known before half counts, and nothing where it was more: a round that an
+        outage has held up is forgotten with the next one of its way."""
+        took, before = max(1, now_ms - self.frozen_ms), self.sliced_ms if self.sliced else self.star_ms
+        mean = (took + before + 1) // 2 if 0 < before < took else took
+        times = {"sliced_ms": mean} if self.sliced else {"star_ms": mean}
+        after = msgspec.structs.replace(self, frozen_ms=UNMEASURED, **times)
+        slower = self.sliced != (after.sliced_ms < after.star_ms)
+        if after.star_ms and after.sliced_ms and (slower or not before):
+            after = msgspec.structs.replace(after, tried=self.round)
+        return after
+
+    def _prefers_slices(self, number: int, fetched: int) -> bool:
+        if not self.star_ms and not self.sliced_ms:
+            return fetched >= FIRST_BYTES
+        faster = not self.star_ms or 0 < self.sliced_ms < self.star_ms
+        took = self.sliced_ms if faster else self.star_ms
+        untried = not (self.star_ms and self.sliced_ms)
+        other = took > WORTH_MS and (untried or number - self.tried >= RETRY)
+        return faster != other

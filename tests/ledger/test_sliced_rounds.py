@@ -1,0 +1,627 @@
+"""Rounds merged in slices: when that is chosen, and what follows when mergers are lost, lie, or cannot merge."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.network import Ledger, session
+from support.organisations import AUTHORITIES
+from support.play import merged, model, receipt_of
+from support.slicing import LARGE, InSlices, frozen, opened, root
+from swarmlearning.ledger.bodies import (
+    Depose,
+    Exclusion,
+    Held,
+    Missing,
+    Privacy,
+    Reset,
+    Revoke,
+    Sliced,
+    StateLink,
+    Submit,
+    SwitchRules,
+    Void,
+)
+from swarmlearning.ledger.canonical import canonical
+from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.checkpoint import decode, encode
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training import sessions, slicing, transactions
+from swarmlearning.ledger.contracts.training.recipes import divided
+from swarmlearning.ledger.contracts.training.slices import roots_of
+from swarmlearning.ledger.contracts.training.slicing import follow
+from swarmlearning.ledger.contracts.training.state import empty
+from swarmlearning.ledger.rules import SLICES
+
+NETWORK = network.CONTRACT
+
+
+def publish_and_hold(play: InSlices) -> None:
+    """All slices are merged, each is held by two more members, and the leader publishes."""
+    play.merge()
+    for uid in play.others(play.leader)[:2]:
+        play.hold(uid)
+    play.publish()
+
+
+def depose(play: InSlices, *by: str) -> None:
+    for uid in by:
+        play.send(uid, Depose(play.round.number, play.round.term, 1, play.ledger.chain.height, "progress"))
+
+
+def mergers(play: InSlices) -> Counter[str]:
+    return Counter(each.merger for each in play.slicing.slices)
+
+
+# --- when a round is cut ----------------------------------------------------------------------------------------------
+
+
+def test_a_round_is_cut_when_it_is_frozen_for_all_that_can_merge() -> None:
+    play = opened()
+    play.link("d", merges=False)
+    play.submit("a")
+    assert play.state.ways is not None
+    assert play.state.ways.sliced, "nobody reads a whole model from now on"
+    play.submit("b", "c", "d")
+    assert mergers(play) == {"a": 4, "b": 4, "c": 4}
+
+
+@pytest.mark.parametrize(
+    ("sites", "terms"),
+    [
+        (("a", "b"), {"size": 2**20}),
+        (("a", "b"), {"merge_method": "geomedian"}),
+        (("a", "b"), {"initial": "one"}),
+    ],
+)
+def test_one_leader_merges_small_models_and_what_needs_more_than_coefficients(
+    sites: tuple[str, ...], terms: dict[str, Any]
+) -> None:
+    play = opened(*sites, **terms)
+    play.submit()
+    assert play.frozen_whole
+    assert play.state.ways is not None
+    assert not play.state.ways.sliced
+    assert play.state.ways.is_measured == ("size" in terms), "what could not be cut tells nothing about slices"
+
+
+def test_one_leader_merges_where_all_models_are_the_same_or_one_member_can_merge() -> None:
+    play = opened("a", "b")
+    play.submit(digest="5" * 64)
+    assert play.frozen_whole
+    play = opened("a", "b")
+    play.link("a", merges=False)
+    play.submit()
+    assert play.frozen_whole
+
+
+def test_who_merges_which_slice_moves_from_round_to_round() -> None:
+    play = frozen()
+    cuts = [divided(play.state, msgspec.structs.replace(play.round, number=number)) for number in range(5)]
+    first = [cut.slices[0].merger for cut in cuts if cut]
+    assert set(first) == set(play.sites)
+    assert first[4] == first[0]
+
+
+def test_a_round_that_was_under_way_when_the_rules_changed_is_merged_by_its_leader() -> None:
+    ledger = Ledger(AUTHORITIES["org-1"], Chain(rulebook=SLICES))
+    ledger.upgrade(3)
+    ledger.join("op", "SWCI")
+    for uid in ("a", "b", "c"):
+        ledger.join(uid)
+        ledger.send(uid, session())
+    for uid in ("a", "b"):
+        ledger.send(uid, Submit(0, "", "trained", model(uid, 0), LARGE, 1))
+    ledger.send("op", SwitchRules(3), NETWORK)
+    state = ledger.send("c", Submit(0, "", "trained", model("c", 0), LARGE, 1))
+    assert state.round is not None
+    assert state.round.phase == "frozen"
+    assert state.slicings == ()
+
+
+def test_rounds_are_measured_from_the_freeze_until_all_hold_the_result() -> None:
+    play = frozen()
+    begun = play.ledger.chain.time_ms
+    publish_and_hold(play)
+    assert play.slicing.round == 0
+    play.report()
+    assert play.state.slicings == ()
+    assert play.state.ways is not None
+    assert play.state.ways.sliced_ms == play.ledger.chain.time_ms - begun
+
+
+# --- mergers that are lost --------------------------------------------------------------------------------------------
+
+
+def test_slices_of_a_merger_that_is_lost_go_to_the_others_but_not_those_that_others_hold() -> None:
+    play = frozen()
+    lost, *others = play.others(play.leader)
+    first, second, *_ = play.of(lost)
+    play.merge(first, second)
+    play.hold(others[0], first)
+    play.lose(lost)
+    assert play.slice(first).merger == lost
+    moved = [index for index, each in enumerate(play.slicing.slices) if lost in each.former]
+    assert len(moved) == 3
+    assert second in moved, "what it alone had is to be merged again"
+    assert max(mergers(play).values()) == 5, "evenly"
+    play.back(lost)
+    assert play.slice(second).holders == {lost}, "its word counts still"
+    publish_and_hold(play)
+
+
+def test_one_that_is_back_states_what_it_has_merged_meanwhile() -> None:
+    play = frozen()
+    lost = play.others(play.leader)[0]
+    index = play.of(lost)[0]
+    play.lose(lost)
+    play.back(lost)
+    play.merge(index, by=lost)
+    play.merge(index)
+    assert len(play.slice(index).holders) == 2
+
+
+def test_slices_of_a_standing_result_that_are_lost_are_merged_again() -> None:
+    play = frozen()
+    leader, (helper, second, _) = play.leader, play.others(play.leader)
+    play.merge()
+    play.hold(helper, *play.of(leader))
+    play.publish()
+    play.lose(leader)
+    assert not any(leader == each.merger for each in play.slicing.slices if not each.holders - {leader})
+    index = play.of(second)[0]
+    play.lose(second)
+    assert play.slice(index).merger not in (leader, second)
+    play.merge(index)
+    assert play.slice(index).root == root(index)
+
+
+def test_a_standing_result_that_a_live_member_holds_whole_is_not_merged_again() -> None:
+    play = frozen()
+    publish_and_hold(play)
+    leader = play.result.leader
+    holder, lost, _ = play.others(leader)
+    play.report(holder)
+    before = [each.merger for each in play.slicing.slices]
+    play.lose(leader, lost)
+    assert [each.merger for each in play.slicing.slices] == before
+
+
+@pytest.mark.parametrize("returning", [0, 1, 2])
+def test_a_round_whose_mergers_are_all_lost_goes_on_with_whoever_is_back_first(returning: int) -> None:
+    play = frozen("a", "b", "c")
+    play.lose("a", "b", "c")
+    play.back(play.sites[returning])
+    assert mergers(play) == {play.sites[returning]: 12}
+    play.merge()
+    play.publish()
+    assert play.state.result
+
+
+def test_where_nobody_is_left_that_could_merge_slices_the_leader_makes_the_result() -> None:
+    play = opened("a", "b", "c")
+    play.link("c", merges=False)
+    play.submit()
+    play.lose("a", "b")
+    assert play.frozen_whole
+    play.publish(receipt_of(play.round, {}))
+    assert play.result.digest == merged(0)
+
+
+def test_a_member_that_merges_no_more_keeps_nobody_waiting_nor_is_fetched_from() -> None:
+    play = frozen()
+    uid = play.others(play.leader)[0]
+    first, second, *_ = play.of(uid)
+    play.merge(first)
+    play.link(uid, merges=False)
+    assert uid not in mergers(play)
+    play.link(uid, merges=True)
+    assert uid in play.slice(first).holders
+    assert play.slice(second).merger != uid, "it stays with whom it was given to"
+    publish_and_hold(play)
+
+
+# --- new terms, sites that are shut out -------------------------------------------------------------------------------
+
+
+def test_what_was_stated_before_a_new_term_is_valid_still() -> None:
+    play = frozen()
+    play.merge(*range(15))
+    recipe, before = play.slicing.recipe, play.leader
+    depose(play, *play.others(before)[:2])
+    assert play.leader != before
+    assert (play.round.term, play.slicing.recipe) == (1, recipe)
+    play.merge()
+    for uid in play.others(play.leader)[:2]:
+        play.hold(uid)
+    play.publish()
+    assert [len(each.holders) > 1 for each in play.slicing.slices] == [True] * 16
+
+
+@pytest.mark.parametrize("min_peers", [2, 4])
+def test_a_site_that_is_shut_out_is_in_no_slice(min_peers: int) -> None:
+    play = frozen(min_peers=min_peers)
+    gone = play.others(play.leader)[0]
+    play.merge(*range(8))
+    recipe = play.slicing.recipe
+    certificate = network.node(play.ledger.chain.world, gone)
+    assert certificate is not None
+    play.send("op-1", Revoke(certificate.certificate), NETWORK)
+    if min_peers == 4:
+        assert (play.round.phase, play.state.slicings) == ("collecting", ())
+        return
+    assert play.slicing.recipe != recipe
+    assert gone not in mergers(play)
+    assert not any(each.roots or each.copies for each in play.slicing.slices)
+    publish_and_hold(play)
+
+
+def test_a_round_that_is_collected_again_and_frozen_at_once_is_not_taken_for_the_one_before() -> None:
+    """A site is shut out; one that came late stands in for it."""
+    play = opened("a", "b", "c", min_peers=2)
+    late, leader = play.others(play.leader)[0], play.leader
+    on_time = play.others(late)
+    play.submit(*on_time)
+    play.freeze()
+    assert play.is_sliced
+    play.submit(late)
+    (gone,) = set(on_time) - {leader}
+    certificate = network.node(play.ledger.chain.world, gone)
+    assert certificate is not None
+    play.send("op-1", Revoke(certificate.certificate), NETWORK)
+    assert play.round.submissions.keys() == {late, leader}
+    assert play.frozen_whole, "one leader merges it"
+
+
+def test_a_reset_leaves_nothing_of_slices_and_links() -> None:
+    play = frozen()
+    play.link("a", 7)
+    play.send("op-1", Reset(forced=True))
+    assert (play.state.slicings, play.state.links, play.state.ways) == ((), (), None)
+
+
+def test_a_void_result_is_collected_anew_without_slices() -> None:
+    play = frozen()
+    publish_and_hold(play)
+    play.send_all([(uid, Missing(0)) for uid in play.sites])
+    play.send("sn-1", Void(0))
+    assert (play.state.result, play.state.slicings, play.round.phase) == (None, (), "collecting")
+    play.submit()
+    assert play.frozen_whole
+
+
+# --- digests that contradict each other -------------------------------------------------------------------------------
+
+
+def contradicted(*sites: str) -> tuple[InSlices, int, str, str]:
+    """One slice, given from its merger to another member; both have stated it, the first one falsely."""
+    play = frozen(*sites)
+    liar = play.others(play.leader)[0]
+    index = play.of(liar)[0]
+    play.reassign(index)
+    honest = play.slice(index).merger
+    play.merge(index, by=liar, root_of="a liar")
+    play.merge(index, by=honest)
+    return play, index, liar, honest
+
+
+def test_where_two_digests_contradict_each_other_a_third_decides() -> None:
+    play, index, liar, honest = contradicted()
+    third = play.slice(index).merger
+    assert third not in (liar, honest)
+    assert (play.slice(index).root, play.slice(index).holders) == ("", set())
+    play.merge(index)
+    assert play.slice(index).root == root(index)
+    assert play.slice(index).holders == {honest, third}
+    publish_and_hold(play)
+
+
+def test_copies_of_what_does_not_count_any_more_hold_nothing() -> None:
+    play = frozen()
+    liar, helper, _ = play.others(play.leader)
+    index = play.of(liar)[0]
+    play.merge(index, root_of="a liar")
+    play.hold(helper, index)
+    assert play.slice(index).holders == {liar, helper}
+    play.reassign(index)
+    play.merge(index)
+    play.merge(index)
+    assert play.slice(index).root == root(index)
+    assert liar not in play.slice(index).holders
+    assert play.slice(index).holders == play.slice(index).roots.keys() - {liar}, "the copy is of other bytes"
+    if helper not in play.slice(index).holders:
+        play.hold(helper, index)
+        assert helper in play.slice(index).holders
+
+
+def test_of_two_sites_that_contradict_each_other_the_leaders_word_counts() -> None:
+    play = frozen("a", "b")
+    other = play.others(play.leader)[0]
+    index = play.of(other)[0]
+    play.reassign(index)
+    play.merge(index, by=other, root_of="a liar")
+    play.merge(index, by=play.leader)
+    assert play.slice(index).root == root(index)
+    assert play.slice(index).contradicted == {other}
+
+
+def test_where_nobody_is_left_to_ask_and_the_leader_has_not_stated_it_all_nodes_take_the_same_digest() -> None:
+    """A node that goes on from a checkpoint has the statements in another order."""
+    play, index, liar, honest = contradicted("a", "b", "c")
+    chain = decode(encode(play.ledger.chain))
+    play.link(play.leader, merges=False)
+    assert play.slice(index).ruled in (root(index), root(index, "a liar"))
+    states = []
+    for each in (play.state, chain.world.get(f"training/{play.state.name}", type(play.state))):
+        assert each is not None
+        slices = tuple(
+            msgspec.structs.replace(one, ruled="") if at == index else one
+            for at, one in enumerate(each.slicings[0].slices)
+        )
+        slicing = msgspec.structs.replace(play.slicing, slices=slices)
+        with_link = msgspec.structs.replace(each, slicings=(slicing,), links=play.state.links)
+        states.append(follow(with_link, 0).slicings[0].slices[index].ruled)
+    assert states[0] == states[1] == play.slice(index).ruled
+    assert {liar, honest}.isdisjoint({play.leader})
+
+
+def test_one_that_was_left_out_as_unreachable_decides_where_nobody_else_is_left() -> None:
+    """Two others contradict each other, and the one whose word counts serves nobody."""
+    play = frozen("a", "b", "c")
+    leader = play.leader
+    victim, other = play.others(leader)
+    play.lose(other)
+    play.fault(play.of(leader)[0], victim)
+    play.back(other)
+    assert [part.uid for part in play.slicing.excluded] == [victim]
+    index = play.of(leader)[0]
+    play.merge(index, root_of="a liar")
+    depose(play, victim, other)
+    if play.leader == victim:
+        depose(play, victim)
+    assert play.leader == other
+    play.reassign(index)
+    assert play.slice(index).merger == other
+    play.merge(index)
+    assert (play.slice(index).merger, play.slice(index).root) == (victim, root(index)), "the leader's word, until then"
+    play.merge(index)
+    assert (play.slice(index).root, play.slice(index).contradicted) == (root(index), {leader})
+
+
+def test_what_most_have_stated_who_are_all_lost_does_not_block_the_round() -> None:
+    play, index, liar, honest = contradicted()
+    third = play.slice(index).merger
+    play.merge(index)
+    fourth = next(uid for uid in play.sites if uid not in (liar, honest, third))
+    play.lose(honest, third)
+    assert play.slice(index).merger == fourth
+    play.lose(fourth)
+    assert play.slice(index).root == root(index, "a liar"), "the only one that is there"
+    play.back(honest)
+    assert play.slice(index).root == root(index), "the word of most counts again"
+
+
+# --- contributors that cannot be had or used --------------------------------------------------------------------------
+
+
+def test_a_contributor_that_two_mergers_cannot_reach_is_left_out_of_all_slices() -> None:
+    play = frozen("a", "b", "c", "d", "e")
+    victim, first, second, *_ = play.others(play.leader)
+    play.merge(*play.of(play.leader))
+    recipe = play.slicing.recipe
+    play.fault(play.of(first)[0], victim)
+    assert not play.slicing.excluded
+    assert play.of(first) == [], "whoever cannot reach it can merge nothing"
+    play.fault(play.of(second)[0], victim)
+    assert play.slicing.excluded == (Exclusion(victim, "unreachable", "no route"),)
+    assert play.slicing.recipe != recipe
+    assert play.slicing.faults == ()
+    assert not any(each.roots for each in play.slicing.slices), "of other models"
+    assert victim not in mergers(play), "nobody could fetch from it"
+    publish_and_hold(play)
+    assert [part.uid for part in play.result.receipt.exclusions] == [victim]
+
+
+def test_a_model_that_cannot_be_used_in_one_slice_is_judged_by_another_merger() -> None:
+    play = frozen()
+    victim, first, *_ = play.others(play.leader)
+    index, *rest = play.of(first)
+    play.fault(index, victim, "non-finite")
+    assert play.of(first) == rest, "the other slices it can merge"
+    assert play.slice(index).merger != first
+    play.fault(index, victim, "non-finite")
+    assert play.slicing.excluded == (Exclusion(victim, "non-finite", "no route"),)
+    assert victim in mergers(play), "its link is as good as others'"
+
+
+def test_one_merger_alone_excludes_nobody_and_delays_nobody() -> None:
+    play = frozen()
+    victim, liar, *_ = play.others(play.leader)
+    play.fault(play.of(liar)[0], victim)
+    assert play.slicing.excluded == ()
+    assert set(mergers(play)) == {victim, play.leader, *play.others(play.leader, victim, liar)}
+    publish_and_hold(play)
+    assert play.result.receipt.exclusions == ()
+
+
+def test_of_three_organisations_one_excludes_nobody_with_two_sites() -> None:
+    play = frozen("a", "b", "c", "d", organisations="org-1 org-1 org-2 org-3")
+    for liar in ("a", "b"):
+        play.fault(play.of(liar)[0], "c")
+    assert not play.slicing.excluded
+    play.fault(play.of("d")[0], "c")
+    assert [part.uid for part in play.slicing.excluded] == ["c"]
+
+
+def test_where_too_few_are_left_the_round_is_collected_again_and_the_finders_word_counts() -> None:
+    play = frozen("a", "b", "c", min_peers=3)
+    victim = play.leader
+    first, second = play.others(victim)
+    index = play.of(first)[0]
+    play.fault(index, victim, "non-finite")
+    if play.slice(index).merger == victim:  # it does not agree; the next one is asked
+        play.fault(index, first, "non-finite")
+    while play.is_sliced and play.slice(index).merger == second:
+        play.fault(index, victim, "non-finite")
+    assert (play.round.phase, play.state.slicings) == ("collecting", ())
+    assert play.round.barred[victim].leaders == tuple(sorted((first, second)))
+    with pytest.raises(Rejection, match="was found unusable"):
+        play.submit(victim)
+
+
+def test_where_all_mergers_accuse_different_contributors_the_one_accused_most_is_left_out() -> None:
+    """Nobody can merge, and no two agree: the round goes on all the same."""
+    play = opened("a", "b", "c", "d", "e", min_peers=2)
+    for uid in ("d", "e"):
+        play.link(uid, merges=False)
+    play.submit()
+    accused = dict(zip(("a", "b", "c"), ("d", "e", "a"), strict=True))
+    for uid, other in accused.items():
+        play.fault(play.of(uid)[0], other)
+    assert len(play.slicing.excluded) == 1
+    assert play.of(next(uid for uid, other in accused.items() if other == play.slicing.excluded[0].uid))
+    publish_and_hold(play)
+
+
+def test_the_leader_may_be_the_one_that_is_left_out_and_leads_on() -> None:
+    play = frozen()
+    victim = play.leader
+    first, second, *_ = play.others(victim)
+    play.fault(play.of(first)[0], victim)
+    play.fault(play.of(second)[0], victim)
+    assert (play.leader, victim in mergers(play)) == (victim, False)
+    play.merge()
+    play.publish()
+    assert [part.uid for part in play.result.receipt.exclusions] == [victim]
+
+
+def test_a_merger_of_a_standing_result_that_cannot_merge_it_again_makes_room_for_another() -> None:
+    play = frozen()
+    leader, (helper, second, third) = play.leader, play.others(play.leader)
+    play.merge()
+    play.hold(helper, *play.of(leader))
+    play.publish()
+    index = play.of(second)[0]
+    play.lose(second, leader)
+    first_asked = play.slice(index).merger
+    play.fault(index, third if first_asked != third else helper)
+    assert {play.slice(index).merger, first_asked} == {helper, third}
+    assert play.slicing.excluded == (), "its contributors stand"
+
+
+def test_a_site_that_is_left_out_and_then_keeps_its_model_back_does_not_block_the_result() -> None:
+    """What it demands is not met any more as another one is shut out."""
+    play = opened("a", "b", "c", "d", "e", min_peers=2)
+    victim, first, second, gone = play.others(play.leader)
+    play.submit(*play.others(victim))
+    play.submit(victim, privacy=Privacy(1.0, contributors=5))
+    play.fault(play.of(first)[0], victim)
+    play.fault(play.of(second)[0], victim)
+    assert [part.uid for part in play.slicing.excluded] == [victim]
+    certificate = network.node(play.ledger.chain.world, gone)
+    assert certificate is not None
+    play.send("op-1", Revoke(certificate.certificate), NETWORK)
+    play.merge()
+    for uid in (first, second):
+        play.hold(uid)
+    play.publish(receipt_of(play.round, {victim: "kept-back"}))
+    assert play.result.digest == merged(0)
+
+
+# --- leaders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_merger_that_states_slices_and_serves_them_to_nobody_does_not_block_the_round() -> None:
+    play = frozen()
+    silent = play.others(play.leader)[0]
+    play.merge()
+    slices = [index for index, each in enumerate(play.slicing.slices) if silent in each.roots]
+    play.reassign(*slices)
+    assert silent not in {play.slice(index).merger for index in slices}
+    for index in slices:
+        play.merge(index)
+        assert len(play.slice(index).holders) == 2
+
+
+def test_a_leader_reads_nothing_more_by_its_own_word() -> None:
+    """It takes all slices that it can from others: each goes to another one, who does not read everything either."""
+    play = frozen()
+    leader = play.leader
+    before = play.of(leader)
+    foreign = [index for index in range(16) if index not in before]
+    play.reassign(*foreign)
+    assert play.of(leader) == before
+    for uid in play.others(leader):
+        read = sum(uid in each.readers for each in play.slicing.slices)
+        assert read <= 9, "its own four, and not much more than a third of the twelve"
+    for index in foreign:
+        with pytest.raises(Rejection):
+            play.reassign(index)
+
+
+def test_of_three_sites_nobody_reads_all_of_a_model_by_what_one_leader_does() -> None:
+    play = frozen("a", "b", "c")
+    play.reassign(*[index for index, each in enumerate(play.slicing.slices) if each.merger != play.leader])
+    read = sorted(sum(uid in each.readers for each in play.slicing.slices) for uid in play.sites)
+    assert read == [4, 8, 8]
+
+
+def test_slices_pass_through_all_members_term_by_term_so_that_two_that_merge_nothing_do_not_block() -> None:
+    play = frozen("a", "b", "c")
+    honest = play.leader
+    idle = play.others(honest)
+    play.merge(*play.of(honest))
+    for _ in range(6):
+        missing = [index for index, each in enumerate(play.slicing.slices) if not each.holders]
+        if play.leader == honest:
+            passed = [index for index in missing if play.slice(index).merger != honest]
+            if passed:
+                play.reassign(*passed)
+            own = [index for index in missing if play.slice(index).merger == honest]
+            if own:
+                play.merge(*own)
+        if all(each.holders for each in play.slicing.slices):
+            break
+        depose(play, *[uid for uid in play.sites if uid != play.leader])
+    assert all(each.holders for each in play.slicing.slices)
+    assert idle
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def test_with_64_members_and_128_slices_the_state_stays_small_and_so_do_transactions() -> None:
+    """All state all that they can; the contract's functions alone, for the time it takes."""
+    uids = [f"00000000-0000-4000-8000-{number:012}" for number in range(64)]
+    state = empty("contract")
+    for uid in uids:
+        state = follow(sessions.open_session(state, session(), uid, 1, 0), 0)
+        state = slicing.state_link(state, StateLink(10**9, 10**9), uid)
+    for uid in uids:
+        state = follow(transactions.submit(state, Submit(0, "", "trained", model(uid, 0), 10**9, 1), uid, 0), 0)
+    recipe, count = state.slicings[0].recipe, len(state.slicings[0].slices)
+    assert count == 128
+    empty_size = len(canonical(state))
+    for index, each in enumerate(state.slicings[0].slices):
+        state = follow(slicing.sliced(state, Sliced(0, recipe, index, root(index)), each.merger), 0)
+    merged_size = len(canonical(state))
+    held = Held(0, recipe, tuple(range(count)), roots_of(state.slicings[0].slices, range(count)))
+    for uid in uids:
+        state = slicing.held(state, held, uid)
+    assert (empty_size, merged_size, len(canonical(state))) < (80_000, 100_000, 450_000)
+    assert len(msgspec.json.encode(held)) < 1000
+
+
+def test_a_member_reports_one_fault_of_each_slice_that_it_is_asked_for() -> None:
+    play = frozen()
+    liar = play.others(play.leader)[0]
+    victims = play.others(liar)
+    for number, index in enumerate(play.of(liar)):
+        play.fault(index, victims[number % 3], "non-finite")
+        with pytest.raises(Rejection, match="not-merger"):
+            play.fault(index, victims[number % 3 - 1], "non-finite", by=liar)
+    assert play.of(liar) == []
+    assert len(play.slicing.faults) == 4
