@@ -33,7 +33,7 @@ help:
 	@echo "make gallery      swarm doctor before broken set-ups and healthy but unusual ones: EXHIBIT=words of a name (VERBOSE=1)"
 	@echo "make e2e-logs     archives of logs of 3 SNs, 4 SLs and a SWOP with planted secrets, each check by name, and their page in a browser"
 	@echo "make e2e-ui       what a person does with a swarm in the browser, from hosts to logs, each check by name"
-	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (TRACE=1 shows what happens)"
+	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (SLICES=1: rounds are merged in slices; TRACE=1 shows what happens)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
@@ -219,7 +219,7 @@ SEEDS ?= 2000
 FIRST ?= 0
 TRACE ?=
 simulate: $(STAMP)
-	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace)
+	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace) $(if $(SLICES),--slices)
 
 N ?= 2 4 8
 MB ?= 1 10 100 400

@@ -16,6 +16,7 @@ from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
 from simulation.locks import add_lock
 from simulation.organisations import add_organisations
+from simulation.slices import add_lies, always_chosen
 from simulation.summary import summary
 from simulation.swarm import Swarm, Trace
 from simulation.troubles import add_troubles
@@ -58,31 +59,34 @@ class Findings(NamedTuple):
         return Findings(self.outcomes + other.outcomes, struck, self.said + other.said, moves, times)
 
 
-def random_swarm(seed: int, trace: Trace | None = None) -> Swarm:
-    """Builds the swarm of this seed; every other swarm is a hectic one."""
-    swarm = hectic_swarm(seed, trace) if seed % 2 else varied_swarm(seed, trace)
+def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False) -> Swarm:
+    """Builds the swarm of this seed; every other swarm is a hectic one. `sliced`: rounds are merged in slices."""
+    make = hectic_swarm if seed % 2 else varied_swarm
+    swarm = make(seed, trace, sliced=sliced)
     add_troubles(swarm, seed)
     add_organisations(swarm, seed)
     add_lock(swarm, seed)
+    if sliced:
+        add_lies(swarm, seed)
     return swarm
 
 
-def simulate(first: int, seeds: int) -> Findings:
+def simulate(first: int, seeds: int, sliced: bool = False) -> Findings:
     """Runs the swarms of these seeds. Raises `AssertionError` with seed, reason and the last steps."""
     outcomes: Counter[str] = Counter()
     struck: Counter[str] = Counter()
     said: Counter[str] = Counter()
     moves: Counter[str] = Counter()
     begun = time.process_time()
-    with signatures_unchecked(), garbage_kept():
+    with signatures_unchecked(), always_chosen(), garbage_kept():
         for seed in range(first, first + seeds):
             if seed % SEEDS_OF_GARBAGE == 0:
                 gc.collect()
             try:
-                swarm = random_swarm(seed)
+                swarm = random_swarm(seed, sliced=sliced)
                 outcomes[swarm.run()] += 1
             except Exception as error:
-                raise AssertionError(report(seed, error)) from error
+                raise AssertionError(report(seed, error, sliced)) from error
             struck += swarm.struck
             said += swarm.log.said()
             moves += swarm.moves
@@ -102,32 +106,33 @@ def garbage_kept() -> Iterator[None]:
         gc.unfreeze()
 
 
-def simulate_in_parallel(first: int, seeds: int) -> Findings:
+def simulate_in_parallel(first: int, seeds: int, sliced: bool = False) -> Findings:
     """Runs the swarms of these seeds on all processors."""
     firsts = range(first, first + seeds, CHUNK)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         try:
-            found, *others = pool.map(simulate, firsts, (min(CHUNK, first + seeds - begin) for begin in firsts))
+            counts = [min(CHUNK, first + seeds - begin) for begin in firsts]
+            found, *others = pool.map(simulate, firsts, counts, [sliced] * len(firsts))
         except AssertionError:
             pool.shutdown(cancel_futures=True)
             raise
     return sum(others, found)
 
 
-def report(seed: int, error: Exception) -> str:
+def report(seed: int, error: Exception, sliced: bool = False) -> str:
     """Runs a seed that failed again, and returns the failure with the last steps before it."""
-    lines = trace(seed)
+    lines = trace(seed, sliced)
     head = f"seed {seed}: {type(error).__name__}: {error}"
-    again = f"again, whole: make simulate FIRST={seed} SEEDS=1 TRACE=1"
+    again = f"again, whole: make simulate FIRST={seed} SEEDS=1 TRACE=1{' SLICES=1' if sliced else ''}"
     return "\n".join([head, *lines[-SHOWN:], head, again])
 
 
-def trace(seed: int) -> list[str]:
+def trace(seed: int, sliced: bool = False) -> list[str]:
     """Returns every step of the swarm of this seed, one a line."""
     lines: list[str] = []
-    with signatures_unchecked():
+    with signatures_unchecked(), always_chosen():
         try:
-            swarm = random_swarm(seed, lambda now, who, what: lines.append(f"{now:9.3f} {who:8} {what}"))
+            swarm = random_swarm(seed, lambda now, who, what: lines.append(f"{now:9.3f} {who:8} {what}"), sliced=sliced)
             lines.append(swarm.run())
         except Exception as error:  # noqa: BLE001 - it is shown
             lines.append(f"{type(error).__name__}: {error}")
@@ -139,13 +144,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--slices", action="store_true", help="rounds are merged in slices")
     asked = parser.parse_args()
     if asked.trace:
         for seed in range(asked.first, asked.first + asked.seeds):
-            print("\n".join(trace(seed)))
+            print("\n".join(trace(seed, asked.slices)))
         return 0
     try:
-        found = simulate_in_parallel(asked.first, asked.seeds)
+        found = simulate_in_parallel(asked.first, asked.seeds, asked.slices)
     except AssertionError as error:
         print(error)
         return 1

@@ -22,10 +22,10 @@ LARGE = 400
 """One swarm in this many is large."""
 
 
-def varied_swarm(seed: int, trace: Trace | None = None) -> Swarm:
+def varied_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False) -> Swarm:
     """Builds the swarm of this seed and schedules its faults."""
     chance = Chance(seed)
-    swarm = Swarm(chance.scenario(), seed, trace)
+    swarm = Swarm(chance.scenario(), seed, trace, sliced=sliced)
     chance.schedule(swarm)
     return swarm
 

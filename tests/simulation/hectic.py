@@ -17,14 +17,15 @@ FAULTS_SECONDS = 15.0
 """Seconds within which faults begin, where messages take long."""
 
 
-def hectic_swarm(seed: int, trace: Trace | None = None) -> Swarm:
+def hectic_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False) -> Swarm:
     """Builds the hectic swarm of this seed and schedules its faults."""
     dice = random.Random(f"hectic {seed}")
     count = dice.choice((2, 3, 3, 4, 5))
     min_peers = dice.randint(max(1, count - 2), count)
     plans = tuple(_plan(dice, index, may_come_late=index >= min_peers) for index in range(count))
     latency, pace = dice.choice(((0.05, 0.2), (0.5, 1.0)))
-    swarm = Swarm(Scenario(plans, min_peers, latency=latency, doubling=0.2, prompt=True), seed, trace)
+    scenario = Scenario(plans, min_peers, latency=latency, doubling=0.2, prompt=True)
+    swarm = Swarm(scenario, seed, trace, sliced=sliced)
     kinds = (dice.choice(BRIEF),) if dice.random() < 0.5 else BRIEF
     for _ in range(dice.randint(2, 10)):
         fault, lasts = dice.choice(kinds), dice.choice((0.1, 1.0, 5.0))

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from simulation.invariants import require
 from simulation.ledger import BEAT_SECONDS, Author
 from simulation.moves import LED, MOVE, REFUSED, Scene, session
 from simulation.unsigned import papers
+from simulation.violation import require
 from swarmlearning.ledger.bodies import Body, Leave, Register
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simulation.ledger import CONTRACT
+from simulation.slicewitness import SliceWitness
 from simulation.unsigned import papers
+from simulation.violation import Violation, require
 from swarmlearning.ledger.bodies import AnnotateRun, Back, Depose, HideRun, Lost, Publish, Revoke, Submit, TagRun, Void
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
@@ -15,6 +17,7 @@ from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.events import Carry, Fetch, Work
 from swarmlearning.rounds.machine import MISSED_THE_END
+from swarmlearning.rounds.slices import FetchSlice, MergeSlice
 
 if TYPE_CHECKING:
     from simulation.site import Site
@@ -25,15 +28,6 @@ RESET = "was reset by an operator"
 EXPECTED = frozenset(code for code in Code if code.transient)
 OF_A_PUBLISH = {"wrong-contributors", "wrong-contribution"}
 """Refusals that are allowed: a newer state of the leader's own term may have superseded what it publishes."""
-
-
-class Violation(AssertionError):
-    """An invariant does not hold."""
-
-
-def require(holds: bool, what: str) -> None:
-    if not holds:
-        raise Violation(what)
 
 
 class Witness:
@@ -53,6 +47,7 @@ class Witness:
         self._standing: dict[tuple[int, int], str] = {}
         self._taken: dict[str, int] = {}
         self._terms: dict[tuple[int, int], int] = {}
+        self.slices = SliceWitness(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -75,6 +70,7 @@ class Witness:
                     self.shut_out |= {node.uid for node in network.nodes(world) if node.subject == found.subject}
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
+                self.slices.published(before, sender, body)
                 self._publisher = (sender, entry.content.incarnation)
             case Submit():
                 self._given(sender, body)
@@ -85,6 +81,7 @@ class Witness:
             case Void(round=number) if entry.content.contract == CONTRACT:
                 self._voided(before, after, number)
         self._advanced(before, after)
+        self.slices.advanced(after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)
 
@@ -176,7 +173,12 @@ class Witness:
         assert now is not None
         prompt = self._prompt and not self._swarm.intruders
         own = sender == was.leader
-        require(own or was.term == now.term or not prompt, f"{was.leader} stands still in round {was.number}")
+        serves = not (
+            self._swarm.sliced and getattr(self._sites.get(was.leader), "trickling", False)
+        )  # else nobody gets what it has merged
+        require(
+            own or was.term == now.term or not prompt or not serves, f"{was.leader} stands still in round {was.number}"
+        )
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
         alive = {uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")}
@@ -272,6 +274,8 @@ class Witness:
         """Checks that a site does nothing twice at once, and merges or carries over one model at a time."""
         if isinstance(work, Fetch):
             twice = work.digest in site.fetching
+        elif isinstance(work, MergeSlice | FetchSlice):
+            twice = work in site.work
         else:
             twice = any(isinstance(one, type(work)) for one in site.work)
         if twice:

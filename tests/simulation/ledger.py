@@ -15,12 +15,13 @@ from simulation.unsigned import paper, papers, signed
 from support.uids import accept_names
 from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, Register
-from swarmlearning.ledger.chain import RULES_VERSION, Chain
+from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.contracts.network.recovery import quarantine_sealer
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.ledger.rules import RULES, SLICES
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease
@@ -64,7 +65,9 @@ class Author:
 class Log:
     """Every state of the chain, one transaction a block; the entry of a void block is None."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sliced: bool = False) -> None:
+        """`sliced`: under the rules by which rounds are merged in slices."""
+        self._rulebook = SLICES if sliced else RULES
         self.chains: list[Chain] = []
         self.trainings: list[Training] = []
         self.entries: list[SignedTransaction | None] = []
@@ -96,14 +99,14 @@ class Log:
     def found(self, author: Author) -> None:
         known = papers()
         founder = NewOrganisation(FOUNDER, "Simulated", (Anchor(known.authority),))
-        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", RULES_VERSION, 0)
-        self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
+        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", max(self._rulebook), 0)
+        self.append(author.write(Chain(rulebook=self._rulebook), network.CONTRACT, genesis), 0)
 
     def append(self, entry: SignedTransaction, now_ms: int) -> int:
         """Returns the height of the entry, also when it is on the chain already. Raises `Rejection`."""
         if entry.id in self.heights:
             return self.heights[entry.id]
-        before = self.head if self.chains else Chain(hashes=self._hashes)
+        before = self.head if self.chains else Chain(hashes=self._hashes, rulebook=self._rulebook)
         time_ms = before.next_time(papers().valid_from_ms + BEGIN_MS + now_ms)
         world = before.try_transaction(before.world, entry, time_ms)
         self._extend(before, world, time_ms, entry)

@@ -79,7 +79,7 @@ def _given(site: "Site", task: Release, lock: Lock) -> Released:
     witness.made_from[result] = task.base
     witness.handed[result] = witness.handed[task.digest]
     store.put(result)
-    done = Released(task, result, 1, lock.statement(len(store.given)))
+    done = Released(task, result, site.swarm.size, lock.statement(len(store.given)))
     store.released[task] = done
     return done
 

@@ -6,13 +6,14 @@ Models are names; the witness knows of each what it was truly made from. Nothing
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simulation import locks
+from simulation import locks, slices
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.rounds.events import (
     Carried,
     Carry,
     Dropped,
+    Event,
     Fetch,
     Fetched,
     FetchFailed,
@@ -20,9 +21,9 @@ from swarmlearning.rounds.events import (
     Merge,
     Merged,
     Release,
-    Released,
     Work,
 )
+from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice
 
 if TYPE_CHECKING:
     from simulation.clock import Thunk
@@ -72,7 +73,7 @@ class Task:
         self._transfers = digest
         self.job(seconds, thunk)
 
-    def end(self, event: Fetched | FetchFailed | LocalFailure | Merged | Carried | Released | Dropped) -> None:
+    def end(self, event: Event) -> None:
         """Ends it with this event."""
         self.site.ended(self)
         self.site.tell(event)
@@ -84,6 +85,8 @@ def begin(site: "Site", work: Work) -> Task:
     match work:
         case Fetch(holders=holders):
             task.at(0.0, lambda: fetch(task, work, list(holders)))
+        case MergeSlice() | FetchSlice() | Assemble():
+            slices.begin(task, work)
         case Merge():
             site.swarm.moment("merging", site)
             task.job(site.plan.work, lambda: merge(task, work), silent=site.plan.silent)
@@ -192,7 +195,7 @@ def carry(running: Task, task: Carry) -> None:
         witness.poisoned.add(result)
     site.store.put(result)
     site.store.private.add(result)
-    running.end(Carried(task.digest, task.onto, result, 1))
+    running.end(Carried(task.digest, task.onto, result, site.swarm.size))
 
 
 def merge(running: Task, task: Merge) -> None:
@@ -225,8 +228,8 @@ def merge(running: Task, task: Merge) -> None:
     elif task.single:
         result = next(one.digest for one in used if one.uid == chosen)
     else:
-        result = name("merged", task.base, *(f"{one.digest}*{one.weight}" for one in used))
+        result = name("merged", task.base, *(f"{one.digest}*{weights[one.uid]}" for one in used if one.weight))
     if result and result != task.base:
         site.store.put(result)
     swarm.moment("publishing", site)
-    running.end(Merged(task.round, task.term, result, 1, Receipt("mean", parts, tuple(excluded))))
+    running.end(Merged(task.round, task.term, result, swarm.size, Receipt("mean", parts, tuple(excluded))))

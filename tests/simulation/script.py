@@ -192,7 +192,7 @@ class Script:
             witness.poisoned.add(digest)
         self.site.store.put(digest)
         self.site.store.private.add(digest)
-        self._says(process, ModelReceived(digest, 1, process.closing))
+        self._says(process, ModelReceived(digest, self.site.swarm.size, process.closing))
 
     def _load(self, process: Process, digest: str) -> None:
         process.loaded, process.loading = digest, False

@@ -6,7 +6,7 @@ Its link with the ledger, its store, what it does with models and its ML process
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulation import models
+from simulation import models, slices
 from simulation.invariants import RESET
 from simulation.ledger import FOUNDER
 from simulation.life import Living
@@ -41,6 +41,7 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.rounds.slices import Assemble, Assembled, FetchSlice, MergeSlice
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
@@ -72,14 +73,15 @@ class Site(Living):
     """An SL by its UID, with a certificate of its organisation. `finished`: it has left as it should; `dead`: it is
     gone for good; `shielded`: others are refused its models, and if it is `walled`, for ever; `breaking`: transfers
     from it break in the middle; `dripping`: what it contributes comes so slowly that it never ends, `trickling`: so do
-    results; `revoked`: nobody has anything to do with it any more; `lock`: its privacy lock."""
+    results; `revoked`: nobody has anything to do with it any more; `lies`: what it states of slices is false; `lock`:
+    its privacy lock."""
 
     def __init__(self, swarm: "Swarm", uid: str, plan: Plan, sn: int) -> None:
         super().__init__(swarm.clock)
         self.swarm, self.uid, self.plan = swarm, uid, plan
         self.papers, self.organisation = "SL", FOUNDER
         self.finished = self.dead = self.jammed = self.shielded = self.walled = self.breaking = False
-        self.dripping = self.trickling = self.revoked = False
+        self.dripping = self.trickling = self.revoked = self.lies = False
         self.lock: Lock | None = None
         self.machine: RoundMachine | None = None
         self.decided_on = 0  # the height of the newest state that the machine knows
@@ -163,6 +165,8 @@ class Site(Living):
             released = tuple(self.store.released.values()) if self.lock else None
             self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held, released)
         self.tell(event)
+        if self.swarm.sliced:
+            self.tell(slices.link_of(self))
         self.advanced(self.link.height)
 
     def advanced(self, height: int) -> None:
@@ -179,7 +183,13 @@ class Site(Living):
         for action in self.machine.handle(event, self.time):
             self._perform(action)
         match event:
-            case ModelReceived(digest=digest) | Merged(result=digest) | Carried(result=digest) | Released(_, digest):
+            case (
+                ModelReceived(digest=digest)
+                | Merged(result=digest)
+                | Assembled(result=digest)
+                | Carried(result=digest)
+                | Released(_, digest)
+            ):
                 self.store.known(digest)
 
     @property
@@ -196,7 +206,7 @@ class Site(Living):
         match action:
             case Send(body):
                 self.link.send(body, self.decided_on)
-            case Fetch() | Merge() | Carry() | Release():
+            case Fetch() | Merge() | MergeSlice() | FetchSlice() | Assemble() | Carry() | Release():
                 self.swarm.witness.begins(self, action)
                 self.work[action] = models.begin(self, action)
             case Cancel(work):
@@ -205,7 +215,7 @@ class Site(Living):
             case Verify(digest):
                 self.store.job(self.plan.work, lambda: models.verify(self, digest))
             case SetTimer(timer, seconds):
-                self.at(seconds, lambda: self.tell(TimerFired(timer, self.store.moved)))
+                self.at(seconds, lambda: self.tell(TimerFired(timer, self.store.moved * self.swarm.size)))
             case Keep(digests):
                 self.swarm.witness.tidies(self, digests)
                 self.store.keep(set(digests))

@@ -22,7 +22,8 @@ class Job:
 
 class Store:
     """`held` and `corrupt` outlive the process, and so do `given` and `released`, what a privacy lock has given, and
-    `private`, the models of the site's own that it has not; models are names."""
+    `private`, the models of the site's own that it has not; models are names. `slices` are by recipe and index,
+    `assembled` the model that was made of them."""
 
     def __init__(self, life: Living, dice: random.Random) -> None:
         self._life, self._dice = life, dice
@@ -31,6 +32,8 @@ class Store:
         self.given: list[str] = []
         self.released: dict[Release, Released] = {}
         self._parts: dict[str, float] = {}
+        self.slices: dict[str, dict[int, str]] = {}
+        self.assembled: dict[str, str] = {}
         self.corrupt: set[str] = set()
         self.full = self.stuck = False
         self.slowness = 1
@@ -76,6 +79,16 @@ class Store:
         """Keeps these models, and removes all others that are not protected."""
         self.held &= digests | self._fresh
         self._parts = {digest: part for digest, part in self._parts.items() if digest in digests}
+        self.slices = {recipe: slices for recipe, slices in self.slices.items() if recipe in digests}
+        self.assembled = {recipe: model for recipe, model in self.assembled.items() if model in self.held}
+
+    def put_slice(self, recipe: str, index: int, root: str) -> None:
+        """Adopts a slice."""
+        self.slices.setdefault(recipe, {})[index] = root
+
+    def has_slice(self, recipe: str, index: int, root: str) -> bool:
+        """Returns whether it can be served, perhaps as a part of the model made of all."""
+        return self.assembled.get(recipe) in self.whole or self.slices.get(recipe, {}).get(index) == root
 
     # --- work -------------------------------------------------------------------------------------------------------
 

@@ -16,13 +16,14 @@ import msgspec
 
 from simulation.clock import Clock
 from simulation.intruder import Intruder
-from simulation.invariants import Violation, Witness, require
+from simulation.invariants import Witness
 from simulation.ledger import Log, Presence, Sn
 from simulation.locks import can_begin
 from simulation.moments import Moments
 from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.site import Site
 from simulation.telling import names_those_missing
+from simulation.violation import Violation, require
 from swarmlearning.ledger.bodies import Publish, Receipt
 from swarmlearning.ledger.contracts.network.watching import MANY_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.state import Training
@@ -50,6 +51,8 @@ SILENCE_SECONDS = 6.0
 FAILOVER_SECONDS = 2.0
 LATE_SECONDS = 20.0
 SKEW_MS = 60_000
+LARGE_MODEL = 2**22
+"""Bytes of a model, where rounds are merged in slices: enough for some slices a site."""
 MOST_ROUNDS = 40
 """Rounds after which those that lack sites of enough organisations to end count as waiting, while others contribute."""
 STEPS = 16
@@ -72,12 +75,15 @@ Trace: TypeAlias = Callable[[float, str, str], None]
 
 
 class Swarm:
-    """`seed` decides in what order things happen. `trace` is called with (seconds, who, what)."""
+    """`seed` decides in what order things happen. `trace` is called with (seconds, who, what). `sliced`: models are so
+    large that rounds are merged in slices."""
 
-    def __init__(self, scenario: Scenario, seed: int, trace: Trace | None = None) -> None:
+    def __init__(self, scenario: Scenario, seed: int, trace: Trace | None = None, *, sliced: bool = False) -> None:
+        self.seed, self.size = seed, LARGE_MODEL if sliced else 1
+        self.sliced = sliced
         self.dice = random.Random(f"order {seed}")
         self.clock = Clock(self.dice, scenario.haste)
-        self.log = Log()
+        self.log = Log(sliced=sliced)
         self.min_peers = scenario.min_peers
         self.sites: dict[str, Site] = {}
         self.intruders: dict[str, Intruder] = {}

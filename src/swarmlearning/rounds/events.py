@@ -1,4 +1,7 @@
-"""The round machine's events (what happened at this node) and actions (what this node is to do)."""
+"""The round machine's events (what happened at this node) and actions (what this node is to do).
+
+Those that concern slices are in `slices.py`.
+"""
 
 from typing import Literal, TypeAlias
 
@@ -7,6 +10,18 @@ import msgspec
 from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Privacy, Receipt, TrainingBody
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
+from swarmlearning.rounds.slices import (
+    Assemble,
+    Assembled,
+    FetchSlice,
+    LinkMeasured,
+    MergeSlice,
+    SliceFetched,
+    SliceMerged,
+    SliceMissing,
+    SlicesLost,
+    SliceUnmergeable,
+)
 
 Key: TypeAlias = tuple[int, int, int]
 """Run, round and term."""
@@ -50,6 +65,7 @@ class Timer(_Frozen, frozen=True):
         "missing",
         "retry",
         "check",
+        "slice",
     ]
     key: Key
     subject: str = ""
@@ -127,7 +143,7 @@ class DeliveryFailed(_Frozen, frozen=True):
 class LocalFailure(_Frozen, frozen=True):
     """This node itself could not do the work, as with a full disk. `permanent`: no later attempt can succeed."""
 
-    work: "Fetch | Merge | Release"
+    work: "Fetch | Merge | Release | MergeSlice | FetchSlice | Assemble"
     reason: str
     permanent: bool = False
 
@@ -203,6 +219,13 @@ Event: TypeAlias = (
     | LocalFailure
     | SiteFailed
     | Merged
+    | SliceMerged
+    | SliceUnmergeable
+    | SliceFetched
+    | SliceMissing
+    | SlicesLost
+    | Assembled
+    | LinkMeasured
     | Carried
     | Released
     | TimerFired
@@ -267,7 +290,7 @@ class Release(_Frozen, frozen=True):
     digest: str
 
 
-Work: TypeAlias = Fetch | Merge | Carry | Release
+Work: TypeAlias = Fetch | Merge | MergeSlice | FetchSlice | Assemble | Carry | Release
 """Actions of some duration. Each is reported by an event when it ends, unless it is cancelled."""
 
 
@@ -330,6 +353,9 @@ Action: TypeAlias = (
     | Fetch
     | Verify
     | Merge
+    | MergeSlice
+    | FetchSlice
+    | Assemble
     | Carry
     | Release
     | Cancel

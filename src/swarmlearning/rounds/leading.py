@@ -14,16 +14,20 @@ when it has tried for its patience.
 
 Where all models to merge are the previous result, that stands again. Where nobody waits any more for whoever holds it,
 a leader closes the round without having it.
+
+A round that is merged in slices the leader only watches and publishes (`sharing.py`).
 """
 
 from collections.abc import Iterable
 
-from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze, Progress, Publish
+from swarmlearning.ledger.bodies import Depose, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.losing import is_out_of_reach
 from swarmlearning.ledger.contracts.training.sizes import next_report
+from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
 from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Release, Timer
+from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, QUIET_SECONDS, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.timers import NEVER
@@ -88,6 +92,9 @@ class Leading:
             self._unreachable = frozenset()
             self._turns.clear()
             return
+        if slicing_of(facts.training, current.number):
+            self._report_progress(current)
+            return
         if current.phase == "frozen":
             self._leave_out_slow(current)
         self._collect(current, self._to_fetch(current))
@@ -117,6 +124,8 @@ class Leading:
     def _to_fetch(self, current: Round) -> list[Submission]:
         """The models to merge, and where these take long those that came late; none that its site does not serve."""
         frozen, kept = current.phase == "frozen", kept_back(current.submissions, current.base)
+        if not frozen and is_to_be_sliced(self._facts.training, current.number):
+            return []
         entries = [
             entry
             for uid, entry in current.submissions.items()
@@ -210,9 +219,9 @@ class Leading:
             return
         here = tuple(one for one in entries if one.digest not in unusable and one.uid not in kept)
         left_out = tuple(
-            _kept_back(one, contributing(current.submissions, current.base))
+            kept_back_exclusion(one, contributing(current.submissions, current.base))
             if one.uid in kept
-            else _exclusion(one.uid, unusable[one.digest])
+            else exclusion_of(one.uid, unusable[one.digest])
             for one in entries
             if one.uid in kept or one.digest in unusable
         )
@@ -272,13 +281,3 @@ def _unanswered(facts: RoundFacts) -> int:
     """Returns the number of reports of progress under way: each is another transaction, so they would pile up where no
     SN can be reached (seed 92013594)."""
     return sum(isinstance(body, Progress) for body in facts.sent)
-
-
-def _kept_back(entry: Submission, contributors: int) -> Exclusion:
-    text = f"its privacy lock gives its model to {entry.contributors} contributors, and the round has {contributors}"
-    return Exclusion(entry.uid, "kept-back", text)
-
-
-def _exclusion(uid: str, code: FetchCode) -> Exclusion:
-    """Returns what the ledger gets to know of a model that could not be fetched: a code, nothing of the connection."""
-    return Exclusion(uid, "too-slow" if code == "too-slow" else "unreachable", code)

@@ -20,6 +20,9 @@ Which module handles which event, and decides what:
     Fetched, FetchFailed, Dropped,       results       getting the standing result, reporting that it is held or missing
     LocalFailure                         leading       collecting, freezing, merging, publishing as leader
     Merged                               leading
+    SliceMerged, SliceUnmergeable,       sharing       merging, fetching and stating slices; publishing what all have
+    SliceFetched, SliceMissing,                        merged
+    SlicesLost, Assembled, LinkMeasured
     -                                    watching      reporting a leader that stands still
     ChainAdvanced, Accepted, Refused     facts         the contract's state, transactions under way
     TimerFired                           timers        time-outs, pauses before what failed is tried again
@@ -32,7 +35,7 @@ from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import CloseSession, Publish, Submit
 from swarmlearning.ledger.codes import Code, is_transient
-from swarmlearning.ledger.contracts.training import state as contract
+from swarmlearning.ledger.contracts.training.majorities import lacking_result
 from swarmlearning.ledger.contracts.training.state import Member, Training
 from swarmlearning.rounds.carrying import Carrying
 from swarmlearning.rounds.contributing import Contributing
@@ -67,6 +70,19 @@ from swarmlearning.rounds.mlsession import RESET, MLSession
 from swarmlearning.rounds.releasing import Releasing
 from swarmlearning.rounds.results import Results
 from swarmlearning.rounds.settings import LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
+from swarmlearning.rounds.sharing import Sharing
+from swarmlearning.rounds.slices import (
+    Assemble,
+    Assembled,
+    FetchSlice,
+    LinkMeasured,
+    MergeSlice,
+    SliceFetched,
+    SliceMerged,
+    SliceMissing,
+    SlicesLost,
+    SliceUnmergeable,
+)
 from swarmlearning.rounds.watching import Watching
 from swarmlearning.views.training import Waiting, waiting
 
@@ -97,6 +113,7 @@ class RoundMachine:
         self._releasing = Releasing(self._facts, released)
         self._contributing = Contributing(self._facts, self._carrying, self._ml, self._releasing)
         self._leading = Leading(self._facts, settings)
+        self._sharing = Sharing(self._facts, settings)
         self._watching = Watching(self._facts, settings)
         self._kept: set[str] = set()
         self._finished = False
@@ -152,6 +169,20 @@ class RoundMachine:
                 self._carrying.carried(event)
             case Released():
                 self._releasing.released(event)
+            case SliceMerged():
+                self._sharing.merged(event)
+            case SliceUnmergeable():
+                self._sharing.unmergeable(event)
+            case SliceFetched():
+                self._sharing.fetched(event)
+            case SliceMissing():
+                self._sharing.missing(event)
+            case SlicesLost(recipe):
+                self._sharing.lost(recipe)
+            case Assembled():
+                self._sharing.assembled(event)
+            case LinkMeasured():
+                self._sharing.measured(event)
             case TimerFired(timer, moved):
                 facts.moved = moved
                 facts.timers.fired(timer)
@@ -170,7 +201,9 @@ class RoundMachine:
 
     def _note_local_failure(self, failed: LocalFailure) -> None:
         work = failed.work
-        if self._facts.work.ended(work):
+        if isinstance(work, MergeSlice | FetchSlice | Assemble):
+            self._sharing.failed(failed)
+        elif self._facts.work.ended(work):
             self._leading.failed(work)
             if isinstance(work, Fetch):
                 self._results.fetch_failed(work.digest, here=True)
@@ -205,6 +238,7 @@ class RoundMachine:
             self._carrying.update_merge_status(self._facts.latest)
             self._contributing.decide(me)
             self._use_result(me)
+            self._sharing.decide()
             self._leading.decide()
             self._watching.decide()
         self._keep()
@@ -219,7 +253,7 @@ class RoundMachine:
             self._ml.serve(me, latest)
         elif self._results.misses_the_end():
             self._ml.fail(MISSED_THE_END, over=True)
-        else:
+        elif not self._sharing.completes(latest.digest):
             self._results.fetch()
 
     def _keep(self) -> None:
@@ -227,7 +261,7 @@ class RoundMachine:
         facts, needed = self._facts, self._ml.needed | self._facts.named
         if self._carrying.model:
             needed.add(self._carrying.model.digest)
-        needed |= self._releasing.needed(needed)
+        needed |= self._releasing.needed(needed) | self._sharing.needed
         needed.update([body.result for body in facts.sent if isinstance(body, Publish)])
         needed.discard("")
         if needed != self._kept:
@@ -242,7 +276,7 @@ class RoundMachine:
             return
         if self._facts.unanswered:
             return  # the last report has to arrive
-        lacking = contract.lacking_result(training).difference(result.given_up)
+        lacking = lacking_result(training).difference(result.given_up)
         if not lacking or self._results.ended_elsewhere() or self._results.others_had_time("finish"):
             self._finished = True
             self._facts.out.append(Finish())

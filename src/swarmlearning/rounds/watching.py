@@ -11,6 +11,7 @@ from typing import Literal
 from swarmlearning.ledger.bodies import Depose
 from swarmlearning.ledger.contracts.training.barring import is_believed
 from swarmlearning.ledger.contracts.training.sizes import size_of_all
+from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, enough
 from swarmlearning.rounds.events import Key, Timer
 from swarmlearning.rounds.facts import RoundFacts
@@ -59,7 +60,8 @@ class Watching:
     def _watch(self, current: Round) -> None:
         """Reports a leader that has been quiet for too long, once for each time that it reported."""
         facts = self._facts
-        patience = Timer("patience", facts.key_of(current), str(facts.leader_height))
+        said = f"{facts.leader_height}/{_statements(facts.training, current)}"
+        patience = Timer("patience", facts.key_of(current), said)
         over = facts.timers.expired(patience, self._settings.patience(current))
         if over and facts.uid not in current.no_progress:
             self._report(current, facts.leader_height, "progress")
@@ -86,3 +88,11 @@ def _left_out_by_leader(state: Training, current: Round) -> set[str]:
     """Returns the members that the present leader alone keeps out: it found their models unusable, others may not."""
     by_leader = {uid: bar for uid, bar in current.barred.items() if current.leader in bar.leaders}
     return {uid for uid, bar in by_leader.items() if not is_believed(state, uid, bar)}
+
+
+def _statements(state: Training, current: Round) -> int:
+    """Returns how much the members have stated of the slices of this round: with each the round moves on."""
+    slicing = slicing_of(state, current.number)
+    if slicing is None:
+        return 0
+    return sum(len(each.roots) + len(each.copies) for each in slicing.slices) + len(slicing.faults)

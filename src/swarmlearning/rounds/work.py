@@ -4,9 +4,12 @@ It is level-triggered: every decision states by `want` all the work that it stil
 started; what is under way and was not wanted again is cancelled.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from swarmlearning.rounds.events import Action, Cancel, Carry, Fetch, Merge, Work
+from swarmlearning.rounds.slices import FetchSlice, MergeSlice
 
 
 class WorkUnderWay:
@@ -38,6 +41,13 @@ class WorkUnderWay:
     def ended(self, work: Work) -> bool:
         """Notes that this work has ended. Returns False when it was not under way, so that its outcome is stale."""
         return self._under_way.pop(_purpose(work), None) is not None
+
+    def end_all(self, matches: Callable[[Work], bool]) -> bool:
+        """Notes that all such work has ended. Returns False when none was under way."""
+        ended = [purpose for purpose, work in self._under_way.items() if matches(work)]
+        for purpose in ended:
+            del self._under_way[purpose]
+        return bool(ended)
 
     def merging(self, number: int, term: int) -> Merge | None:
         """Returns the merge under way for this round and term."""
@@ -76,5 +86,12 @@ class WorkUnderWay:
 
 
 def _purpose(work: Work) -> Work:
-    """The work itself, but for the members that a model is fetched from: a change of these starts nothing anew."""
-    return msgspec.structs.replace(work, holders=()) if isinstance(work, Fetch) else work
+    """The work itself, but for the members that something is fetched from, and its time: a change of these starts
+    nothing anew."""
+    match work:
+        case Fetch() | FetchSlice():
+            return msgspec.structs.replace(work, holders=())
+        case MergeSlice():
+            return msgspec.structs.replace(work, seconds=0.0)
+        case _:
+            return work

@@ -1,0 +1,103 @@
+"""The round machine's events and actions that concern slices of a round's model."""
+
+import msgspec
+
+from swarmlearning.ledger.bodies import Exclusion
+from swarmlearning.ledger.contracts.training.slices import Recipe
+
+
+class _Frozen(msgspec.Struct, frozen=True):
+    """Base of all of them."""
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+class SliceMerged(_Frozen, frozen=True):
+    """The slice is merged and in the local store. `root`: the digest of its chunks' digests."""
+
+    recipe: str
+    slice: int
+    root: str
+
+
+class SliceUnmergeable(_Frozen, frozen=True):
+    """The slice cannot be merged here: the model of this contributor cannot be had, or be merged."""
+
+    recipe: str
+    slice: int
+    exclusion: Exclusion
+
+
+class SliceFetched(_Frozen, frozen=True):
+    """The slice that others have merged is in the local store."""
+
+    recipe: str
+    slice: int
+    root: str
+
+
+class SliceMissing(_Frozen, frozen=True):
+    """None of the nodes in a `FetchSlice` provided the slice."""
+
+    recipe: str
+    slice: int
+    reason: str
+
+
+class Assembled(_Frozen, frozen=True):
+    """All slices are in the local store, as model `result`. `influences`: of each contributor, in the order of the
+    recipe; empty where they are not known."""
+
+    recipe: str
+    result: str
+    size: int
+    influences: tuple[tuple[float | None, float | None], ...] = ()
+
+
+class SlicesLost(_Frozen, frozen=True):
+    """Slices of this recipe that were believed to be in the local store are not there, or not whole."""
+
+    recipe: str
+
+
+class LinkMeasured(_Frozen, frozen=True):
+    """This node's link: bytes a second that it sends and receives, 0 where that is not known yet. `merges`: whether
+    others can connect to it, so that it can merge slices."""
+
+    up: int
+    down: int
+    merges: bool
+
+
+# --- actions --------------------------------------------------------------------------------------------------------
+
+
+class MergeSlice(_Frozen, frozen=True):
+    """Fetch this slice of the models of the recipe, but for those that are here, and merge it. `start` and `stop`: its
+    place, in units of `slices.UNITS`. A contributor whose part has not come within `seconds` is too slow."""
+
+    recipe: Recipe
+    slice: int
+    start: int
+    stop: int
+    seconds: float
+
+
+class FetchSlice(_Frozen, frozen=True):
+    """Fetch this slice, which others have merged, from one of these members, the likeliest first. `root`: its
+    digest."""
+
+    recipe: str
+    slice: int
+    start: int
+    stop: int
+    root: str
+    holders: tuple[str, ...]
+
+
+class Assemble(_Frozen, frozen=True):
+    """Make a model of the slices in the local store; `roots` are theirs, in order."""
+
+    recipe: str
+    roots: tuple[str, ...]

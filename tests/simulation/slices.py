@@ -1,0 +1,226 @@
+"""A site's work with slices, where rounds are merged in slices: fetching ranges, merging them, making a model of them.
+
+A slice is named by what truly determines its bytes, so that whoever merges it finds the same name.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from simulation import locks, models
+from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
+from swarmlearning.ledger.contracts.training import ways
+from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe
+from swarmlearning.ledger.contracts.training.slicing import slicing_of
+from swarmlearning.rounds.events import Dropped, LocalFailure
+from swarmlearning.rounds.slices import (
+    Assemble,
+    Assembled,
+    FetchSlice,
+    LinkMeasured,
+    MergeSlice,
+    SliceFetched,
+    SliceMerged,
+    SliceMissing,
+    SlicesLost,
+    SliceUnmergeable,
+)
+
+if TYPE_CHECKING:
+    from simulation.models import Task
+    from simulation.site import Site
+    from simulation.swarm import Swarm
+
+
+@contextmanager
+def always_chosen() -> Iterator[None]:
+    """Rounds are merged in slices inside the block, if that is possible: models are small, so that slow links do not
+    make every run take hours."""
+    with patch.object(ways, "FIRST_BYTES", 0):
+        yield
+
+
+def add_lies(swarm: "Swarm", seed: int) -> None:
+    """Lets a site of this seed's swarm merge wrongly: whoever goes on from its slices goes on from what it has made up,
+    all from the same."""
+    if seed % 7 == 0:
+        random.Random(f"lies {seed}").choice(list(swarm.sites.values())).lies = True
+
+
+def begin(task: "Task", work: MergeSlice | FetchSlice | Assemble) -> None:
+    """Starts work."""
+    match work:
+        case MergeSlice(recipe=recipe):
+            task.site.swarm.moment("merging", task.site)
+            others = [one.uid for one in recipe.contributors if one.digest not in task.site.store.held]
+            task.at(0.0, lambda: _get_range(task, work, others))
+        case FetchSlice(holders=holders):
+            task.at(0.0, lambda: _fetch(task, work, list(holders)))
+        case Assemble():
+            task.at(0.0, lambda: _assemble(task, work))
+
+
+def link_of(site: "Site") -> LinkMeasured:
+    """Returns what a site measures of its link; some cannot be connected to by mergers, or do not know it."""
+    speed = int(site.swarm.size / site.plan.transfer)
+    merges = int(sha256(f"merges {site.uid} {site.swarm.seed}".encode()).hexdigest(), 16) % 10 > 0
+    return LinkMeasured(speed, speed, merges)
+
+
+def share_of(work: MergeSlice | FetchSlice) -> float:
+    """Returns the part of a model that is in the slice."""
+    return (work.stop - work.start) / UNITS
+
+
+def true_root(recipe: Recipe, start: int, stop: int) -> str:
+    """Returns the name of a slice."""
+    return models.name("slice", true_result(recipe), str(start), str(stop))
+
+
+def true_result(recipe: Recipe) -> str:
+    """Returns the name of the model that has this recipe, as a leader alone would merge it."""
+    return models.name("merged", recipe.base, *(f"{one.digest}*{one.coefficient}" for one in recipe.contributors))
+
+
+# --- merging ----------------------------------------------------------------------------------------------------------
+
+
+def _get_range(task: "Task", work: MergeSlice, left: list[str]) -> None:
+    """Fetches the range from one contributor after the other, and merges it then."""
+    if not left:
+        task.job(task.site.plan.work * share_of(work), lambda: _merge(task, work), silent=task.site.plan.silent)
+        return
+    uid, *rest = left
+    site, swarm = task.site, task.site.swarm
+    digest = next(one.digest for one in work.recipe.contributors if one.uid == uid)
+    if uid in swarm.intruders:
+        intruder = swarm.intruders[uid]
+        if intruder.serves == "drops":
+            task.job(work.seconds, lambda: _cannot(task, work, uid, "too-slow"))
+        elif intruder.serves == "models" and digest in intruder.models:
+            task.job(site.plan.transfer * share_of(work), lambda: _get_range(task, work, rest))
+        else:
+            task.at(models.REFUSED_SECONDS, lambda: _cannot(task, work, uid, "unreachable"))
+        return
+    holder = swarm.sites[uid]
+    if holder.frozen or not swarm.reach(site.uid, uid) or swarm.loses():
+        task.at(models.CONNECT_SECONDS, lambda: _cannot(task, work, uid, "unreachable"))
+    elif not _serves(holder, site, work, digest):
+        task.at(models.REFUSED_SECONDS, lambda: _cannot(task, work, uid, "unreachable"))
+    elif holder.dripping:
+        task.job(work.seconds, lambda: _cannot(task, work, uid, "too-slow"))
+    else:
+        swarm.witness.slices.reads(site, holder, digest, work)
+        seconds = (holder.plan.transfer + site.plan.transfer) * share_of(work)
+        task.job(seconds, lambda: _got_range(task, work, holder, rest))
+
+
+def _serves(holder: "Site", site: "Site", work: MergeSlice, digest: str) -> bool:
+    """Returns whether a holder that is reached serves the range."""
+    if not holder.alive or holder.shielded or holder.revoked or site.revoked or not _may_read(site, holder, work):
+        return False
+    if not locks.serves(holder, digest, site.decided_on):
+        return False
+    if digest not in holder.store.held:
+        holder.at(0.0, lambda: holder.tell(Dropped(digest)))
+        return False
+    return True
+
+
+def _may_read(site: "Site", holder: "Site", work: MergeSlice) -> bool:
+    """Returns whether the holder serves this range, by the newest state that either knows."""
+    state = site.swarm.log.training(max(site.decided_on, holder.link.height))
+    slicing = slicing_of(state, work.recipe.round)
+    if slicing is None or work.slice >= len(slicing.slices):
+        return False
+    found = slicing.slices[work.slice]
+    return (found.start, found.stop) == (work.start, work.stop) and site.uid in found.readers
+
+
+def _got_range(task: "Task", work: MergeSlice, holder: "Site", rest: list[str]) -> None:
+    site = task.site
+    if not holder.alive or holder.frozen or holder.revoked or not site.swarm.reach(site.uid, holder.uid):
+        _cannot(task, work, holder.uid, "unreachable")
+    else:
+        _get_range(task, work, rest)
+
+
+def _cannot(task: "Task", work: MergeSlice, uid: str, reason: ExclusionReason) -> None:
+    task.site.swarm.note(task.site.uid, f"cannot merge slice {work.slice}: {uid} {reason}")
+    task.end(SliceUnmergeable(work.recipe.name, work.slice, Exclusion(uid, reason, "")))
+
+
+def _merge(task: "Task", work: MergeSlice) -> None:
+    site, swarm = task.site, task.site.swarm
+    gone = [one.digest for one in work.recipe.contributors if one.uid == site.uid and one.digest not in site.store.held]
+    if gone:
+        site.tell(Dropped(gone[0]))
+        _cannot(task, work, site.uid, "unreachable")
+        return
+    if site.store.full:
+        swarm.note(site.uid, "cannot merge: its disk is full")
+        task.end(LocalFailure(work, "the disk is full"))
+        return
+    for one in work.recipe.contributors:
+        if one.digest in swarm.witness.poisoned and work.start <= int(one.digest[:8], 16) % UNITS < work.stop:
+            _cannot(task, work, one.uid, "non-finite")
+            return
+    root = true_root(work.recipe, work.start, work.stop)
+    if site.lies:
+        swarm.struck["merger that lies"] += 1
+        root = models.name("lie", root, site.uid)
+    site.store.put_slice(work.recipe.name, work.slice, root)
+    task.end(SliceMerged(work.recipe.name, work.slice, root))
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def _fetch(task: "Task", work: FetchSlice, holders: list[str]) -> None:
+    """Requests the slice from one holder after the other."""
+    site, swarm = task.site, task.site.swarm
+    if not holders:
+        site.swarm.note(site.uid, f"does not get slice {work.slice} of {work.recipe[:6]} from {work.holders}")
+        task.end(SliceMissing(work.recipe, work.slice, "nobody could give it"))
+        return
+    uid, *rest = holders
+    holder = swarm.sites.get(uid)
+    if holder is None or not holder.alive or holder.shielded or holder.revoked or site.revoked:
+        task.at(models.REFUSED_SECONDS, lambda: _fetch(task, work, rest))
+    elif holder.frozen or not swarm.reach(site.uid, uid) or swarm.loses():
+        task.at(models.CONNECT_SECONDS, lambda: _fetch(task, work, rest))
+    elif not holder.store.has_slice(work.recipe, work.slice, work.root):
+        holder.at(0.0, lambda: holder.tell(SlicesLost(work.recipe)))
+        task.at(models.REFUSED_SECONDS, lambda: _fetch(task, work, rest))
+    elif holder.trickling:
+        task.job(models.CONNECT_SECONDS if rest else models.DRIPPING_SECONDS, lambda: _fetch(task, work, rest))
+    else:
+        seconds = (holder.plan.transfer + site.plan.transfer) * share_of(work)
+        task.job(seconds, lambda: _fetched(task, work, holder, rest))
+
+
+def _fetched(task: "Task", work: FetchSlice, holder: "Site", rest: list[str]) -> None:
+    site = task.site
+    if site.store.full:
+        task.end(LocalFailure(work, "the disk is full"))
+    elif not holder.alive or holder.frozen or holder.revoked or not site.swarm.reach(site.uid, holder.uid):
+        _fetch(task, work, rest)
+    else:
+        site.store.put_slice(work.recipe, work.slice, work.root)
+        task.end(SliceFetched(work.recipe, work.slice, work.root))
+
+
+def _assemble(task: "Task", work: Assemble) -> None:
+    site, swarm = task.site, task.site.swarm
+    here = site.store.slices.get(work.recipe, {})
+    if any(here.get(index) != root for index, root in enumerate(work.roots)):
+        task.end(SlicesLost(work.recipe))
+        return
+    result = swarm.witness.slices.result_of(work)
+    site.store.put(result)
+    site.store.assembled[work.recipe] = result
+    swarm.moment("publishing", site)
+    task.end(Assembled(work.recipe, result, swarm.size))
