@@ -190,6 +190,7 @@ class _FileServer:
 
     async def _find(self, digest: str) -> "_Served":
         """A model that is held, or what is here of it. Raises `NotHeldError`."""
+        digest = self._store.name_of(digest)
         if not self._store.has(digest) and (parts := self._store.parts(digest)) is not None:
             loop = asyncio.get_running_loop()
             file = await loop.run_in_executor(self._readers, parts.opened_for_reading)

@@ -71,6 +71,7 @@ class TensorStore:
         Raises `StoreError` when the directory cannot be used.
         """
         self._directory = directory
+        self._renamed: dict[str, str] = {}
         self._held: dict[str, ModelDigest] = {}
         self._most_held = 0
         self._pins = Pins()
@@ -202,7 +203,12 @@ class TensorStore:
                     self.commit(parts.path, info)
         if parts.name != info.root:
             self.forget(parts.name)
+            self._renamed[parts.name] = info.root
         return info
+
+    def name_of(self, name: str) -> str:
+        """The root of the model that was kept under this name until all of it was here; else the name itself."""
+        return self._renamed.get(name, name)
 
     def open_partial(self, info: ModelDigest, name: str = "") -> tuple[FileIO, bool]:
         """The partial file of a download, unbuffered, read and write, and whether it was begun before.
@@ -243,6 +249,7 @@ class TensorStore:
     def forget(self, digest: str) -> None:
         """Removes a model, or what there is of its download."""
         self._held.pop(_checked(digest), None)
+        self._renamed = {name: root for name, root in self._renamed.items() if root != digest}
         self._parts.pop(digest, None)
         for path in (self._model(digest), self.partial(digest), self.noted(digest)):
             path.unlink(missing_ok=True)

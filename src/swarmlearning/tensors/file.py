@@ -204,16 +204,14 @@ def allocate(path: Path, specs: Iterable[Spec]) -> Header:
 def amend(path: Path, header: Header) -> Iterator[int]:
     """Open a file that has the place of a whole model, to write some of it: yields the file descriptor.
 
-    Nothing else of the file changes, whatever fails. Where there is none, it is made, without content and header.
-    Raises TensorFileError when the file has another size, and for every OSError meanwhile.
+    Nothing else of the file changes, whatever fails. One that is shorter, as while its chunks still come, gets the
+    place; where there is none, it is made, without content and header. Raises TensorFileError for every OSError.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with os.fdopen(fd, "r+b", buffering=0):
-            size = os.fstat(fd).st_size
-            if size not in (0, header.file_size):
-                raise TensorFileError(f"{path}: has {size} bytes; a model of this structure has {header.file_size}")
-            os.ftruncate(fd, header.file_size)
+            if os.fstat(fd).st_size < header.file_size:
+                os.ftruncate(fd, header.file_size)
             yield fd
     except OSError as error:
         raise TensorFileError(f"{path}: cannot be written: {error.strerror}") from error
