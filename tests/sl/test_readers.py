@@ -10,9 +10,12 @@ from support.network import Ledger
 from support.play import Play, merged, model
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.network import Certificate
-from swarmlearning.sl.readers import may_read
+from swarmlearning.ledger.contracts.training.bodies import Exclusion
+from swarmlearning.ledger.contracts.training.slicing import follow
+from swarmlearning.sl.readers import may_read, may_read_range
 
 UNKNOWN = "0" * 64
+LARGE = 256 * 2**20
 
 
 @cache
@@ -111,3 +114,111 @@ def test_a_model_that_no_training_names_is_served_to_nobody(first: Play) -> None
 def test_a_node_without_a_training_serves_no_models(first: Play) -> None:
     assert readers(world(first), "f", merged(0)) == ""
     assert readers(world(), "a", merged(0)) == ""
+
+
+# --- rounds merged in slices ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut() -> Play:
+    """Four sites: round 0 is frozen and cut; who merges which slice follows from their names."""
+    return sliced(Play("a", "b", "c", "d"))
+
+
+def sliced(play: Play) -> Play:
+    """The same with all models in, which are large."""
+    for uid in sorted(play.state.members):
+        play.submit(uid, size=LARGE)
+        play.state = follow(play.state, play.clock)
+    assert play.frozen
+    assert play.state.slicings
+    return play
+
+
+def chunks(play: Play, reader: str, uid: str) -> list[int]:
+    """The chunks of the model of `uid`, of 16, that this reader gets one by one."""
+    state, digest = world(play), model(uid, 0)
+    return [at for at in range(16) if may_read_range(state, uid, certificate(reader), digest, at, at + 1, 16)]
+
+
+def test_each_merger_reads_its_slices_of_the_models_of_others_and_nobody_a_whole_one(cut: Play) -> None:
+    state = world(cut)
+    assert [chunks(cut, reader, "a") for reader in "abcd"] == [[*range(at, at + 4)] for at in (0, 4, 8, 12)]
+    assert [chunks(cut, reader, "a") for reader in "ef"] == [[], []]
+    assert readers(state, "a", model("a", 0)) == "", "not even the leader"
+    assert may_read_range(state, "a", certificate("b"), model("a", 0), 4, 8, 16)
+    assert not may_read_range(state, "a", certificate("b"), model("a", 0), 4, 9, 16)
+    assert not may_read_range(state, "a", certificate("b"), model("b", 0), 4, 8, 16), "a has not contributed that"
+
+
+@pytest.mark.parametrize(("start", "stop", "count"), [(-1, 4, 16), (5, 4, 16), (4, 17, 16), (0, 1, 0)])
+def test_a_range_that_a_model_does_not_have_is_for_nobody(cut: Play, start: int, stop: int, count: int) -> None:
+    assert not may_read_range(world(cut), "a", certificate("a"), model("a", 0), start, stop, count)
+
+
+def test_header_and_digests_are_for_whoever_reads_a_part(cut: Play) -> None:
+    state = world(cut)
+    found = [uid for uid in "abcdef" if may_read_range(state, "a", certificate(uid), model("a", 0), 0, 0, 16)]
+    assert found == ["a", "b", "c", "d"]
+
+
+def test_whoever_takes_a_slice_over_reads_it_and_whoever_had_it_reads_it_still(cut: Play) -> None:
+    cut.set_attendance("d", "lost")
+    cut.state = follow(cut.state, cut.clock)
+    got = {reader: chunks(cut, reader, "a") for reader in "abc"}
+    assert sorted(chunk for each in got.values() for chunk in each) == [*range(16)], "each by one more member"
+    assert all(len(each) < 16 for each in got.values())
+    assert chunks(cut, "d", "a") == [12, 13, 14, 15]
+
+
+def test_nobody_reads_a_model_of_a_round_to_be_merged_in_slices_before_it_is_cut() -> None:
+    play = Play("a", "b", "c", "d")
+    play.submit("a", size=LARGE)
+    play.state = follow(play.state, play.clock)
+    assert not play.frozen
+    assert readers(world(play), "a", model("a", 0)) == ""
+    assert chunks(play, play.leader, "a") == []
+
+
+def test_nobody_reads_a_model_that_came_late_or_is_left_out(cut: Play) -> None:
+    late = Play("a", "b", "c", "d", "e")
+    for uid in "abcd":
+        late.submit(uid, size=LARGE)
+        late.state = follow(late.state, late.clock)
+    late.freeze()
+    late.state = follow(late.state, late.clock)
+    late.submit("e", size=LARGE)
+    assert [chunks(late, reader, "e") for reader in "abcde"] == [[]] * 5
+    (slicing,) = cut.state.slicings
+    excluded = (Exclusion("a", "non-finite", ""),)
+    cut.state = msgspec.structs.replace(cut.state, slicings=(msgspec.structs.replace(slicing, excluded=excluded),))
+    assert [chunks(cut, reader, "a") for reader in "abcd"] == [[]] * 4
+    assert chunks(cut, "b", "c") == [4, 5, 6, 7]
+
+
+def test_slices_of_a_standing_result_are_read_until_all_have_it(cut: Play) -> None:
+    cut.publish()
+    cut.state = follow(cut.state, cut.clock)
+    assert chunks(cut, "b", "a") == [4, 5, 6, 7]
+    assert readers(world(cut), "a", merged(0)) == "abcd"
+    cut.report("a", "b", "c", "d")
+    cut.state = follow(cut.state, cut.clock)
+    assert cut.state.slicings == ()
+    assert chunks(cut, "b", "a") == []
+
+
+def test_a_leader_that_calls_the_model_of_one_site_the_result_does_not_open_it(cut: Play) -> None:
+    cut.publish(result=model("b", 0))
+    cut.state = follow(cut.state, cut.clock)
+    state = world(cut)
+    assert readers(state, "b", model("b", 0)) == ""
+    assert readers(state, "a", model("b", 0)) == "abcd", "who has not contributed it holds it as the result, if at all"
+    assert chunks(cut, "d", "b") == [12, 13, 14, 15]
+
+
+def test_without_slices_ranges_are_read_as_whole_models(first: Play) -> None:
+    state = world(first)
+    for reader in "abcdef":
+        for digest in (model("a", 1), merged(0)):
+            whole = may_read(state, "a", certificate(reader), digest)
+            assert may_read_range(state, "a", certificate(reader), digest, 3, 5, 16) == whole

@@ -20,6 +20,7 @@ from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.logs import now_in
 from swarmlearning.node.sender import Sender
+from swarmlearning.node.sources import RELAY
 from swarmlearning.rounds.events import (
     Action,
     AnswerClosed,
@@ -37,12 +38,14 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
+from swarmlearning.sl.capacity import measured
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
 from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
+from swarmlearning.sl.slices import format_of
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.names import node_names
@@ -105,10 +108,18 @@ class Driver:
         try:
             self._tasks.start(self._follow())
             self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
+            self._tasks.start(
+                measured(lambda: self.effects.received, lambda: self._watch.sent, self._merges, self._handle)
+            )
             await self._tasks.ended
         finally:
             await self._tasks.stop()
             await self.ml.channel.stop()
+
+    def _merges(self) -> bool:
+        """Whether others connect to this node, and not through a relay: it can merge slices for them."""
+        known = network.node(self._follower.chain.world, self._uid)
+        return known is not None and RELAY not in known.addresses
 
     def missed(self, digest: str) -> None:
         """Notes that a peer has requested a model that is not in the store."""
@@ -154,6 +165,7 @@ class Driver:
 
     def _advance(self, chain: Chain) -> None:
         self.effects.decided_on = chain
+        self.ml.format = format_of(chain.world)
         state = state_of(chain.world, self.contract)
         self._watch.reached(state)
         leader = state.round.leader if state.round else ""

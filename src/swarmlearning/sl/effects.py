@@ -7,7 +7,7 @@ machine has seen its outcome, the models it concerns are pinned in the store.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from swarmlearning.address import join
@@ -47,6 +47,7 @@ from swarmlearning.rounds.events import (
     TimerFired,
     Verify,
 )
+from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, SlicesLost
 from swarmlearning.sl.addresses import SoughtAddresses
 from swarmlearning.sl.checking import fault_of_result
 from swarmlearning.sl.links import Links
@@ -54,13 +55,28 @@ from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.views.times import What
 
 logger = logging.getLogger("swarm.SL")
 
-Effect = Send | Fetch | Merge | Carry | Release | Cancel | Verify | SetTimer | Keep | Deliver
+Effect = (
+    Send
+    | Fetch
+    | Merge
+    | MergeSlice
+    | FetchSlice
+    | Assemble
+    | Carry
+    | Release
+    | Cancel
+    | Verify
+    | SetTimer
+    | Keep
+    | Deliver
+)
 
 _SENT: Final[dict[type, What]] = {OpenSession: "session", Submit: "submit", Publish: "publish"}
 _REMEMBERED: Final = 64
@@ -86,6 +102,7 @@ class Effects:
         self.contract = ""
         self.decided_on = follower.chain  # the newest that the machine knows
         self.moved = 0  # bytes fetched and merged
+        self.received = 0  # bytes fetched
         self._tasks = tasks
         self._follower = follower
         self._sender = sender
@@ -98,6 +115,16 @@ class Effects:
         self._lock = lock
         self._kept: frozenset[str] | None = None
         self._sought = SoughtAddresses(time.monotonic)
+        self._slices = SliceWork(
+            store,
+            fetcher,
+            emit,
+            self._sources,
+            lambda sources: Links(watch, sources, self._came),
+            self._count,
+            lambda: follower.chain.height,
+            lambda: ml.model,
+        )
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
     def perform(self, action: Effect) -> None:
@@ -109,6 +136,12 @@ class Effects:
                 self._tasks.start(self._fetch(action), action)
             case Merge():
                 self._tasks.start(self._merge(action, state_of(self.decided_on.world, self.contract)), action)
+            case MergeSlice():
+                self._tasks.start(self._slices.merge(action, tuple(self._training.members)), action)
+            case FetchSlice():
+                self._tasks.start(self._slices.fetch(action), action)
+            case Assemble():
+                self._tasks.start(self._assemble(action), action)
             case Carry():
                 self._tasks.start(self._carry(action), action)
             case Release():
@@ -155,7 +188,7 @@ class Effects:
         if fault := self._faults.get(digest):
             self._emit(FetchFailed(digest, fault, "invalid"))
             return
-        sources = self._sources(action)
+        sources = self._sources(action.holders)
         with self._store.pinned(digest), Links(self._watch, sources, self._came) as links:
             try:
                 await self._fetcher.fetch(
@@ -182,10 +215,10 @@ class Effects:
                         await self._lock.made_public(digest)
                     self._emit(Fetched(digest))
 
-    def _sources(self, action: Fetch) -> dict[Source, str]:
-        """The addresses of the members who may hold the model, and their UIDs."""
+    def _sources(self, holders: Sequence[str]) -> dict[Source, str]:
+        """The addresses of the members who may hold a model, and their UIDs."""
         world, found = self._follower.chain.world, dict[Source, str]()
-        for uid in action.holders:
+        for uid in holders:
             source = source_of(world, uid)
             if source is not None and self._may_seek(uid, join(*source[:2])):
                 found[source] = uid
@@ -200,6 +233,7 @@ class Effects:
     def _came(self, size: int) -> None:
         """Bytes that have been fetched."""
         self.moved += size
+        self.received += size
 
     # --- results ----------------------------------------------------------------------------------------------------
 
@@ -262,7 +296,7 @@ class Effects:
                 return
             try:
                 with self._watch.during("merge") as work:
-                    merged = await merge_round(task, training, self._store, self._count, pin)
+                    merged = await merge_round(task, training, self._store, self._count, pin, self._ml.format)
                     work.bytes = sum(entry.size for entry in task.submissions if entry.weight)
             except (MergeError, StoreError) as error:
                 self._narrator.local_failure(str(error))
@@ -272,6 +306,13 @@ class Effects:
                 if self._lock and merged.result:
                     await self._lock.made_public(merged.result)
                 self._emit(merged)
+
+    async def _assemble(self, task: Assemble) -> None:
+        slicing = next((each for each in self._training.slicings if each.recipe == task.recipe), None)
+        if slicing is None:
+            self._emit(SlicesLost(task.recipe))
+        else:
+            await self._slices.assemble(task, [(each.start, each.stop) for each in slicing.slices])
 
     async def _carry(self, task: Carry) -> None:
         with self._store.pinned(task.digest, task.base, task.onto) as pin:

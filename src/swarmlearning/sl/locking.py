@@ -188,13 +188,17 @@ class SiteLock:
             logger.warning("Model %s is not served to others after a restart: %s", digest[:16], error)
 
     def serves(self, chain: Chain, uid: str, digest: str) -> bool:
-        """True if others may have this model, as far as the lock is concerned: see `readers`."""
+        """True if others may have this model, as far as the lock is concerned: see `readers`. Slices that are merged
+        are of several sites' models, and named by their recipe."""
         if digest in self.lock.initial or self._memory.is_public(digest):
             return True
         if digest not in self._given:
-            return False
-        states = [state for state in chain.world.area("training/", Training) if uid in state.members]
-        return any(is_served(state, uid, digest) for state in states)
+            return any(digest == each.recipe for state in _trainings(chain, uid) for each in state.slicings)
+        return any(is_served(state, uid, digest) for state in _trainings(chain, uid))
+
+
+def _trainings(chain: Chain, uid: str) -> list[Training]:
+    return [state for state in chain.world.area("training/", Training) if uid in state.members]
 
 
 def _stated(state: Training, uid: str) -> float:

@@ -59,7 +59,7 @@ async def merge_round(
     out, minimum = store.temporary(), max(1, counted - len(silent))
     try:
         if task.single:
-            done = await _in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)
+            done = await in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)
         else:
             merge_all = partial(
                 merge,
@@ -72,7 +72,7 @@ async def merge_round(
                 weigh=partial(weighing.coefficients, training),
                 influence=True,
             )
-            done = await _in_thread(lambda read: merge_all(on_read=read), on_read)
+            done = await in_thread(lambda read: merge_all(on_read=read), on_read)
         info = await store.adopt(out, pin, format)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
@@ -93,7 +93,7 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin 
     trained, base, onto = (store.path(digest) for digest in (task.digest, task.base, task.onto))
     out = store.temporary()
     try:
-        await _in_thread(lambda read: carry(trained, base, onto, out, task.missed, read), on_read)
+        await in_thread(lambda read: carry(trained, base, onto, out, task.missed, read), on_read)
         return await store.adopt(out, pin, store.digest_info(task.digest).layout.format)
     finally:
         out.unlink(missing_ok=True)
@@ -108,7 +108,7 @@ def _sources(task: Merge, store: TensorStore) -> list[Source]:
     ]
 
 
-async def _in_thread(work: Callable[[OnRead], T], on_read: OnRead) -> T:
+async def in_thread(work: Callable[[OnRead], T], on_read: OnRead) -> T:
     """Runs `work` in a thread, which ends soon when this is cancelled: a stopping node would wait for a whole merge."""
     unwanted = threading.Event()
 

@@ -50,7 +50,7 @@ from swarmlearning.sl.mirroring import NO_TRACKING, Tracking, mirrored
 from swarmlearning.sl.mlprocess import run_ml
 from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import ADDRESS_HINT, fault_of_loopback, fault_of_own_address
-from swarmlearning.sl.readers import may_read
+from swarmlearning.sl.readers import may_read_chunks
 from swarmlearning.sl.relayed import Relayed
 from swarmlearning.sl.site import site_of
 from swarmlearning.sl.stopwatch import Stopwatch
@@ -251,7 +251,10 @@ def _files(
 
     def allowed(thumbprint: str, digest: str, chunks: range) -> bool:
         chain = follower.chain
-        return may_read(chain, place.uid, thumbprint, digest) and (not lock or lock.serves(chain, place.uid, digest))
+        layout = driver.store.digest_info(digest).layout if driver.store.has(digest) else None
+        return may_read_chunks(chain, place.uid, thumbprint, digest, chunks, layout) and (
+            not lock or lock.serves(chain, place.uid, digest)
+        )
 
     return file_app(
         driver.store,

@@ -1,0 +1,294 @@
+"""An SL's work with slices of a round's model: fetching ranges of contributions, merging them, putting slices together.
+
+What is here of a result lies in the store under the name of its recipe until all of it is. The chunks of a slice are
+those of its data, and of the first one the header, too, which all models of a training share.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, remark
+from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor
+from swarmlearning.ledger.world import World
+from swarmlearning.merge.faults import Faulty
+from swarmlearning.merge.merging import MergeError, UnmergeableError
+from swarmlearning.merge.merging import Source as MergeSource
+from swarmlearning.merge.ranges import merge_range
+from swarmlearning.merge.streaming import ModelUnreadable, OnRead, Range
+from swarmlearning.models.connections import Source
+from swarmlearning.models.parts import Parts
+from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
+from swarmlearning.models.transfer import Fetcher, TransferError
+from swarmlearning.rounds.events import Dropped, Event, LocalFailure
+from swarmlearning.rounds.slices import (
+    Assemble,
+    Assembled,
+    FetchSlice,
+    MergeSlice,
+    SliceFetched,
+    SliceMerged,
+    SliceMissing,
+    SlicesLost,
+    SliceUnmergeable,
+)
+from swarmlearning.sl.merging import in_thread
+from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
+from swarmlearning.tensors.file import read_header
+
+if TYPE_CHECKING:
+    from swarmlearning.sl.links import Links
+
+SINCE: Final = 3
+"""The version of the rules by which rounds may be merged in slices."""
+
+logger = logging.getLogger("swarm.SL")
+
+
+class Unusable(Exception):
+    """The model of this contributor cannot be had, or be merged."""
+
+    def __init__(self, uid: str, reason: ExclusionReason, detail: str) -> None:
+        super().__init__(detail)
+        self.exclusion = Exclusion(uid, reason, remark(detail))
+
+
+class NoLayout(Exception):
+    """This site has no model from which it knows how the round's are cut."""
+
+
+def format_of(world: World) -> Format:
+    """That of the names of models under the rules in force."""
+    return 2 if network.network(world).rules_version >= SINCE else 1
+
+
+def chunks_of(layout: Layout, start: int, stop: int) -> range:
+    """The chunks of a slice that lies between these units: data chunks, and with the first unit the header."""
+    data = layout.count - 1
+    first, last = (1 - (-at * data // UNITS) for at in (start, stop))
+    return range(first if start else 0, last)
+
+
+class SliceWork:
+    """Belongs to one event loop. `sources` gives the addresses of members; `measured` measures a transfer from them;
+    `count` is called with the bytes that a merge has read, in any thread; `height` is that of the ledger; `own` is the
+    model that the script has handed over last."""
+
+    def __init__(
+        self,
+        store: TensorStore,
+        fetcher: Fetcher,
+        emit: Callable[[Event], None],
+        sources: Callable[[Sequence[str]], Mapping[Source, str]],
+        measured: Callable[[Mapping[Source, str]], AbstractContextManager["Links"]],
+        count: Callable[[int], None],
+        height: Callable[[], int],
+        own: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._fetcher = fetcher
+        self._emit = emit
+        self._sources = sources
+        self._measured = measured
+        self._count = count
+        self._height = height
+        self._own = own
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    # --- merging ------------------------------------------------------------------------------------------------------
+
+    async def merge(self, task: MergeSlice, members: Sequence[str]) -> None:
+        """Merges a slice; `members` may have the round's base."""
+        recipe, index = task.recipe, task.slice
+        digests = [one.digest for one in recipe.contributors]
+        with self._store.pinned(recipe.name, recipe.base, *digests):
+            try:
+                info = self._reference(recipe.base, *digests)
+                chunks = chunks_of(info.layout, task.start, task.stop)
+                await self._gather(task, info, chunks, members)
+                root = await in_thread(lambda read: self._merge(task, info, chunks, read), self._count)
+            except Unusable as fault:
+                logger.info("Slice %d of round %d is not merged: %s", index, recipe.round, fault)
+                self._emit(SliceUnmergeable(recipe.name, index, fault.exclusion))
+            except NotHeldError as error:
+                for digest in filter(None, (recipe.base, *digests)):
+                    if not self._store.has(digest):
+                        self._emit(Dropped(digest))
+                self._emit(LocalFailure(task, str(error)))
+            except (MergeError, StoreError, NoLayout) as error:
+                logger.warning("Slice %d of round %d cannot be merged here: %s", index, recipe.round, error)
+                self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
+            else:
+                self._emit(SliceMerged(recipe.name, index, root))
+
+    async def _gather(self, task: MergeSlice, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
+        """Fetches this range of all models that are not here, each from its contributor. Raises `Unusable`."""
+        wanted: list[Contributor] = [one for one in task.recipe.contributors if not self._store.has(one.digest)]
+        async with asyncio.TaskGroup() as group:
+            fetching = [group.create_task(self._get(one, info, chunks, task.seconds)) for one in wanted]
+            if task.recipe.base and not self._store.has(task.recipe.base):
+                group.create_task(self._get_base(task.recipe.base, info, chunks, members))
+        for one in fetching:
+            if (fault := one.result()) is not None:
+                raise fault
+
+    async def _get(self, one: Contributor, info: ModelDigest, chunks: range, seconds: float) -> Unusable | None:
+        """Fetches a range of a contributor's model, once those before it have come: so early slices come first."""
+        if not chunks:
+            return None
+        sources = self._sources([one.uid])
+        try:
+            async with asyncio.timeout(seconds), self._turn(one.digest):
+                with self._measured(sources) as links:
+                    await self._fetcher.fetch_part(
+                        one.digest, chunks, list(sources), size=info.size, height=self._height(), watcher=links
+                    )
+        except TimeoutError:
+            return Unusable(one.uid, "too-slow", f"chunks {chunks.start} to {chunks.stop - 1} have not come in time")
+        except TransferError as error:
+            logger.info("%s", error)
+            return Unusable(one.uid, "too-slow" if error.fault == "too-slow" else "unreachable", error.fault)
+        known = self._store.parts(one.digest)
+        found = known.info if known else self._store.digest_info(one.digest)
+        if found.layout != info.layout or found.chunks[0] != info.chunks[0]:
+            return Unusable(one.uid, "structure", "its header is another one than that of the other models")
+        return None
+
+    async def _get_base(self, base: str, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
+        """Fetches a range of the round's base: what all models have in common is found by it. Raises `StoreError`."""
+        sources = self._sources(members)
+        try:
+            with self._measured(sources) as links:
+                await self._fetcher.fetch_part(
+                    base, chunks, list(sources), size=info.size, height=self._height(), watcher=links
+                )
+        except TransferError as error:
+            raise StoreError(f"the base of the round cannot be had: {error}") from error
+
+    def _turn(self, digest: str) -> asyncio.Lock:
+        if len(self._turns) > UNITS:
+            self._turns = {known: lock for known, lock in self._turns.items() if lock.locked()}
+        return self._turns.setdefault(digest, asyncio.Lock())
+
+    def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> str:
+        """Merges what is here, in a thread; returns the digest of the slice. Raises `Unusable`, `MergeError`,
+        `StoreError`."""
+        parts = self._store.parts(task.recipe.name, ModelDigest.unstated(info.layout))
+        assert parts is not None
+        with parts.used():
+            if not parts.has(chunks):
+                self._write(task, info, chunks, parts, on_read)
+                parts.own(chunks)
+        return slice_root(parts.info, chunks)
+
+    def _write(self, task: MergeSlice, info: ModelDigest, chunks: range, parts: Parts, on_read: OnRead) -> None:
+        reference, header = self._reference_path(info), info.layout.header
+        assert header is not None
+        if chunks.start == 0:
+            with self._store.writing(parts.path, info.size):
+                _copy_start(reference, parts.path, header)
+        data = range(max(1, chunks.start), chunks.stop)
+        if not data:
+            return
+        start, stop = info.layout.bounds(data[0])[0] - header, info.layout.bounds(data[-1])[1] - header
+        recipe = task.recipe
+        sources = [MergeSource(one.uid, one.coefficient, self._path(one.digest)) for one in recipe.contributors]
+        try:
+            merge_range(
+                recipe.method,
+                sources,
+                self._path(recipe.base) if recipe.base else None,
+                parts.path,
+                read_header(reference),
+                Range(start, stop),
+                on_read=on_read,
+            )
+        except Faulty as error:
+            uid, fault = next(iter(error.faults.items()))
+            raise Unusable(uid, "non-finite", fault.text) from error
+        except ModelUnreadable as error:
+            if error.uid is None:
+                raise MergeError(f"the base of the round cannot be read: {error.reason}") from error
+            raise Unusable(error.uid, "unreachable", error.reason) from error
+
+    # --- slices that others have merged -------------------------------------------------------------------------------
+
+    async def fetch(self, task: FetchSlice) -> None:
+        """Fetches a slice that others have merged."""
+        sources = self._sources(task.holders)
+        with self._store.pinned(task.recipe), self._measured(sources) as links:
+            try:
+                info = self._reference()
+                chunks = chunks_of(info.layout, task.start, task.stop)
+                if chunks:
+                    await self._fetcher.fetch_part(
+                        task.recipe,
+                        chunks,
+                        list(sources),
+                        size=info.size,
+                        height=self._height(),
+                        watcher=links,
+                        slice_root=task.root,
+                    )
+                links.ended()
+            except (TransferError, NoLayout) as error:
+                links.ended(error.fault if isinstance(error, TransferError) else "failed")
+                logger.info("Slice %d of %s: %s", task.slice, task.recipe[:16], error)
+                self._emit(SliceMissing(task.recipe, task.slice, str(error)))
+            except StoreError as error:
+                links.ended("failed")
+                self._emit(LocalFailure(task, str(error)))
+            else:
+                self._emit(SliceFetched(task.recipe, task.slice, task.root))
+
+    async def assemble(self, task: Assemble, edges: Sequence[tuple[int, int]]) -> None:
+        """Makes a model of all slices, which lie between these units."""
+        parts = self._store.parts(task.recipe)
+        with self._store.pinned(task.recipe) as pin:
+            try:
+                info = await asyncio.to_thread(self._whole, parts, task, edges) if parts else None
+                if info is None:
+                    self._emit(SlicesLost(task.recipe))
+                    return
+                pin.add(info.root)
+            except StoreError as error:
+                self._emit(LocalFailure(task, str(error)))
+            else:
+                self._emit(Assembled(task.recipe, info.root, info.size))
+
+    def _whole(self, parts: Parts, task: Assemble, edges: Sequence[tuple[int, int]]) -> ModelDigest | None:
+        """The model made of all slices; None where one of them is not here. Raises `StoreError`."""
+        for root, (start, stop) in zip(task.roots, edges, strict=True):
+            chunks = chunks_of(parts.layout, start, stop)
+            if not parts.has(chunks) or slice_root(parts.info, chunks) != root:
+                return None
+        return self._store.commit_parts(parts)
+
+    # --- models that are here -----------------------------------------------------------------------------------------
+
+    def _reference(self, *others: str) -> ModelDigest:
+        """The chunk list of a model of this training that is here. Raises `NoLayout`."""
+        for digest in (self._own(), *others):
+            if digest and self._store.has(digest):
+                info = self._store.digest_info(digest)
+                if info.header is not None:
+                    return info
+        raise NoLayout("no model of this training is here yet")
+
+    def _reference_path(self, info: ModelDigest) -> Path:
+        return self._store.path(info.root)
+
+    def _path(self, digest: str) -> Path:
+        """The file of a model, of which perhaps only parts are here."""
+        return self._store.path(digest) if self._store.has(digest) else self._store.partial(digest)
+
+
+def _copy_start(source: Path, target: Path, size: int) -> None:
+    with source.open("rb", buffering=0) as file, target.open("r+b", buffering=0) as out:
+        start = file.read(size)
+        os.pwrite(out.fileno(), start, 0)
