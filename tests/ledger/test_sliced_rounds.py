@@ -31,7 +31,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import sessions, slicing, transactions
 from swarmlearning.ledger.contracts.training.recipes import divided
-from swarmlearning.ledger.contracts.training.slices import roots_of
+from swarmlearning.ledger.contracts.training.slices import Slice, roots_of
 from swarmlearning.ledger.contracts.training.slicing import follow
 from swarmlearning.ledger.contracts.training.state import empty
 from swarmlearning.ledger.rules import SLICES
@@ -420,6 +420,7 @@ def test_a_contributor_that_two_mergers_cannot_reach_is_left_out_of_all_slices()
     assert play.slicing.recipe != recipe
     assert play.slicing.faults == ()
     assert not any(each.roots for each in play.slicing.slices), "of other models"
+    assert sum(first in each.readers for each in play.slicing.slices) >= 4, "what it was to merge it has read"
     assert victim not in mergers(play), "nobody could fetch from it"
     publish_and_hold(play)
     assert [part.uid for part in play.result.receipt.exclusions] == [victim]
@@ -484,6 +485,21 @@ def test_where_all_mergers_accuse_different_contributors_the_one_accused_most_is
     assert len(play.slicing.excluded) == 1
     assert play.of(next(uid for uid, other in accused.items() if other == play.slicing.excluded[0].uid))
     publish_and_hold(play)
+
+
+def test_nobody_is_left_out_of_slices_that_are_held() -> None:
+    """Two cannot merge, each because of another contributor; the third has merged all, and is lost then."""
+    play = frozen("a", "b", "c")
+    play.fault(play.of("a")[0], "b")
+    play.fault(play.of("b")[0], "c")
+    assert mergers(play) == {"c": 12}
+    play.merge()
+    play.hold("a")
+    play.hold("b")
+    play.lose("c")
+    assert not play.slicing.excluded
+    play.publish()
+    assert play.result.receipt.exclusions == ()
 
 
 def test_the_leader_may_be_the_one_that_is_left_out_and_leads_on() -> None:
@@ -567,6 +583,22 @@ def test_of_three_sites_nobody_reads_all_of_a_model_by_what_one_leader_does() ->
     play.reassign(*[index for index, each in enumerate(play.slicing.slices) if each.merger != play.leader])
     read = sorted(sum(uid in each.readers for each in play.slicing.slices) for uid in play.sites)
     assert read == [4, 8, 8]
+
+
+def test_who_has_read_all_but_one_slice_is_not_given_that_though_it_has_least_to_do() -> None:
+    play = frozen("a", "b", "c")
+    (lost, index), reader, slow = ("a", play.of("a")[0]), "b", "c"
+    slices = [
+        each if at == index else Slice(each.start, each.stop, reader, (slow,) * (at % 2), {reader: root(at)})
+        for at, each in enumerate(play.slicing.slices)
+    ]
+    member = msgspec.structs.replace(play.state.members[lost], attendance="lost")
+    state = msgspec.structs.replace(
+        play.state,
+        members={**play.state.members, lost: member},
+        slicings=(msgspec.structs.replace(play.slicing, slices=tuple(slices)),),
+    )
+    assert follow(state, 0).slicings[0].slices[index].merger == slow
 
 
 def test_slices_pass_through_all_members_term_by_term_so_that_two_that_merge_nothing_do_not_block() -> None:

@@ -155,6 +155,7 @@ def another_of(play: InSlices, first: str) -> str:
     ("sender", "about", "changes", "code"),
     [
         (merger, lambda play: "nobody", {}, Code.NOT_A_MEMBER),
+        (merger, another, {"slice": 0}, Code.NO_CHANGE),  # it has merged that
         (another, merger, {}, Code.NOT_MERGER),
         (merger, another, {"slice": 16}, Code.OTHER_RECIPE),
         (merger, another, {"recipe": OTHER}, Code.OTHER_RECIPE),

@@ -118,8 +118,8 @@ def report_fault(state: Training, body: ReportFault, uid: str) -> Training:
         raise Rejection(Code.NOT_A_MEMBER, f"{body.exclusion.uid} contributes nothing to round {body.round}")
     if body.exclusion.reason == "kept-back":
         raise Rejection(Code.WRONG_CONTRIBUTORS, "what a site keeps back follows from the ledger")
-    if uid in unable_to(slicing, body.slice):
-        raise Rejection(Code.NO_CHANGE, f"{uid} has reported already why it cannot merge slice {body.slice}")
+    if uid in found.roots or uid in unable_to(slicing, body.slice):
+        raise Rejection(Code.NO_CHANGE, f"{uid} has merged slice {body.slice}, or reported already why it cannot")
     shortened = msgspec.structs.replace(body.exclusion, detail=body.exclusion.detail[:MOST_DETAIL])
     fault = Fault(body.slice, uid, shortened)
     return _with(state, msgspec.structs.replace(slicing, faults=(*slicing.faults, fault)))
@@ -260,11 +260,14 @@ def _without_unusable(state: Training) -> Training:
 
 def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
     """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
-    all that can merge but itself."""
+    all that can merge but itself, where a slice is to be merged still."""
     reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
-    others = set(mergers(state, slicing)) - {uid}
     organisations = {each: state.members[each].organisation for each in reporters - {uid}}
-    return (bool(others) and others <= reporters) or are_enough(state, uid, organisations)
+    able = set(mergers(state, slicing))
+    everybody = able - {uid} and able - {uid} <= reporters
+    if everybody and not all(live_holders(each, able) for each in slicing.slices):
+        return True
+    return are_enough(state, uid, organisations)
 
 
 def _blocking(state: Training, slicing: Slicing) -> dict[str, Exclusion]:
