@@ -6,6 +6,7 @@ from others while it leads, and serves nothing to anybody. Then the honest ones 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 import pytest
@@ -38,7 +39,7 @@ class Schedule:
         self.clock = 0
         self.bytes_of: dict[tuple[str, int, str], set[str]] = {}
         for uid in self.sites:
-            self.then(lambda uid=uid: sessions.open_session(self.state, session(2), uid, 1, self.clock))
+            self.then(partial(sessions.open_session, self.state, session(2), uid, 1, self.clock))
         self.submit_all()
         assert self.slicing
 
@@ -65,7 +66,7 @@ class Schedule:
     def submit_all(self) -> None:
         for uid in self.sites:
             body = Submit(self.round.number, self.round.base, "trained", model(uid, 0), LARGE, 1)
-            self.then(lambda uid=uid, body=body: transactions.submit(self.state, body, uid, self.clock))
+            self.then(partial(transactions.submit, self.state, body, uid, self.clock))
 
     def attend(self, uid: str, attendance: str) -> None:
         self.then(lambda: sessions.set_attendance(self.state, uid, attendance, 1, self.clock))  # type: ignore[arg-type]
@@ -96,11 +97,8 @@ class Schedule:
     def depose(self) -> None:
         for uid in self.honest:
             body = Depose(self.round.number, self.round.term, 1, 0, "progress")
-            self.then(
-                lambda uid=uid, body=body: recovery.depose(
-                    self.state, body, uid, organisation="", by_sn=False, leader_incarnation=1, leader_height=0
-                )
-            )
+            depose = partial(recovery.depose, self.state, body, uid, organisation="", by_sn=False)
+            self.then(partial(depose, leader_incarnation=1, leader_height=0))
 
     # --- trouble ------------------------------------------------------------------------------------------------------
 
@@ -178,7 +176,7 @@ class Schedule:
         """The honest are there and merge from now on; True if the round comes to its end."""
         for uid in self.honest:
             self.attend(uid, "present")
-            self.then(lambda uid=uid: slicing.state_link(self.state, Link(1000 + self.clock, 1), uid))
+            self.then(partial(slicing.state_link, self.state, Link(1000 + self.clock, 1), uid))
         for turn in range(TURNS):
             if self.state.result or self.slicing is None:
                 return True
