@@ -81,7 +81,7 @@ class Witness:
             case Void(round=number) if entry.content.contract == CONTRACT:
                 self._voided(before, after, number)
         self._advanced(before, after)
-        self.slices.advanced(after)
+        self.slices.advanced(before, after, sender, body)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)
 
@@ -287,6 +287,7 @@ class Witness:
         result = self._log.training(-1).result
         if result is not None and self._publisher == (site.uid, site.life):
             require(result.digest in kept, f"{site.uid} tidies away the result that it has published")
+        self.slices.tidies(site, kept)
 
     def finished(self, site: "Site") -> None:
         require(self._log.training(site.link.height).settled, f"{site.uid} finishes though nothing is settled")

@@ -187,8 +187,17 @@ def _fetch(task: "Task", work: FetchSlice, holders: list[str]) -> None:
         task.end(SliceMissing(work.recipe, work.slice, "nobody could give it"))
         return
     uid, *rest = holders
-    holder = swarm.sites.get(uid)
-    if holder is None or not holder.alive or holder.shielded or holder.revoked or site.revoked:
+    if uid in swarm.intruders:
+        intruder = swarm.intruders[uid]
+        if intruder.serves == "drops":
+            task.job(models.CONNECT_SECONDS if rest else models.DRIPPING_SECONDS, lambda: _fetch(task, work, rest))
+        elif intruder.serves == "models" and work.root in intruder.models:
+            task.job(site.plan.transfer * share_of(work), lambda: _arrived(task, work))
+        else:
+            task.at(models.REFUSED_SECONDS, lambda: _fetch(task, work, rest))
+        return
+    holder = swarm.sites[uid]
+    if not holder.alive or holder.shielded or holder.revoked or site.revoked:
         task.at(models.REFUSED_SECONDS, lambda: _fetch(task, work, rest))
     elif holder.frozen or not swarm.reach(site.uid, uid) or swarm.loses():
         task.at(models.CONNECT_SECONDS, lambda: _fetch(task, work, rest))
@@ -204,10 +213,16 @@ def _fetch(task: "Task", work: FetchSlice, holders: list[str]) -> None:
 
 def _fetched(task: "Task", work: FetchSlice, holder: "Site", rest: list[str]) -> None:
     site = task.site
+    if not holder.alive or holder.frozen or holder.revoked or not site.swarm.reach(site.uid, holder.uid):
+        _fetch(task, work, rest)
+    else:
+        _arrived(task, work)
+
+
+def _arrived(task: "Task", work: FetchSlice) -> None:
+    site = task.site
     if site.store.full:
         task.end(LocalFailure(work, "the disk is full"))
-    elif not holder.alive or holder.frozen or holder.revoked or not site.swarm.reach(site.uid, holder.uid):
-        _fetch(task, work, rest)
     else:
         site.store.put_slice(work.recipe, work.slice, work.root)
         task.end(SliceFetched(work.recipe, work.slice, work.root))

@@ -1,14 +1,15 @@
 """What is to hold of rounds that are merged in slices, whoever merges, leads or lies."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simulation import slices
 from simulation.models import name
 from simulation.violation import require
-from swarmlearning.ledger.bodies import Publish
-from swarmlearning.ledger.contracts.training.assigning import mergers
+from swarmlearning.ledger.bodies import Publish, Sliced
+from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
-from swarmlearning.ledger.contracts.training.slices import UNITS, Slicing
+from swarmlearning.ledger.contracts.training.slices import UNITS, Slicing, units_read
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.rounds.slices import Assemble, MergeSlice
@@ -26,9 +27,11 @@ class SliceWitness:
         self._results: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._stated: dict[tuple[str, int], dict[str, str]] = {}
 
-    def advanced(self, after: Training) -> None:
-        """Checks the newest state."""
+    def advanced(self, before: Training, after: Training, sender: str, body: object) -> None:
+        """Checks the newest state, and what this node has stated last."""
+        self._check_kept(before, after)
         for slicing in after.slicings:
+            self._check_readers(before, after, slicing)
             self._check_cut(slicing)
             self._check_statements(slicing)
             current = after.round
@@ -37,6 +40,58 @@ class SliceWitness:
                 require(recipe.name == slicing.recipe, f"the slices of round {slicing.round} are of another recipe")
                 roots = tuple(slices.true_root(recipe, each.start, each.stop) for each in slicing.slices)
                 self._results[slicing.recipe] = (slices.true_result(recipe), roots)
+        site = self._swarm.sites.get(sender)
+        if site is not None and not site.lies and isinstance(body, Sliced):
+            true = body.root == self.true_root_of(body.recipe, body.slice)
+            require(true, f"{sender} states as merged what it has not merged: slice {body.slice} of round {body.round}")
+
+    def true_root_of(self, recipe: str, index: int) -> str:
+        """Returns the name of the slice as everybody merges it who does not lie."""
+        return self._results[recipe][1][index]
+
+    def tidies(self, site: "Site", kept: Iterable[str]) -> None:
+        """A lost slice of the standing result can be merged again: contributions are kept until all have it."""
+        training = self._swarm.log.training(site.decided_on)
+        result = training.result
+        if result is None or slicing_of(training, result.closed.number) is None:
+            return
+        own = result.closed.submissions.get(site.uid)
+        lost = own is not None and own.digest in site.store.held and own.digest not in kept
+        require(not lost, f"{site.uid} tidies away its contribution to round {result.closed.number}")
+
+    def _check_kept(self, before: Training, after: Training) -> None:
+        """A round that goes on with the same contributors, in a new term or not, goes on with its slices."""
+        was, now = before.round, after.round
+        if was is None or now is None or (before.run, was.number) != (after.run, now.number) or now.phase != "frozen":
+            return
+        known, slicing = slicing_of(before, was.number), slicing_of(after, now.number)
+        if known is None or was.submissions != now.submissions or was.voids != now.voids:
+            return
+        there = bool(mergers(after, known)) and bool(recipe_of(after, now, known.excluded).contributors)
+        collected = now.unreachable != was.unreachable
+        require(slicing is not None or not there or collected, f"the slices of round {now.number} are gone")
+
+    def _check_readers(self, before: Training, after: Training, slicing: Slicing) -> None:
+        """Nobody reads a whole model, as long as another could have merged the slice that makes it whole."""
+        known = slicing_of(before, slicing.round)
+        fresh = known is None or len(known.slices) != len(slicing.slices)
+        for uid in {each.merger for each in slicing.slices}:
+            if units_read(slicing, uid) < UNITS or (known and units_read(known, uid) == UNITS):
+                continue
+            require(not fresh, f"{uid} is to merge all of round {slicing.round}")
+            self._swarm.struck["member that reads a whole model"] += 1
+            assert known is not None
+            for index, each in enumerate(slicing.slices):
+                if each.merger == uid and uid not in known.slices[index].readers:
+                    spare = self._spare(after, slicing, index)
+                    require(not spare, f"{uid} reads all of round {slicing.round}, and {spare} could have merged")
+
+    def _spare(self, state: Training, slicing: Slicing, index: int) -> list[str]:
+        """Returns who could have been given this slice in the place of its merger, and would not have read all."""
+        found, leader = slicing.slices[index], state.round.leader if state.round else ""
+        out = found.readers | unable_to(slicing, index) | {leader}
+        able = [uid for uid in mergers(state, slicing) if uid not in out]
+        return [uid for uid in able if units_read(slicing, uid) + found.units < UNITS]
 
     def _check_cut(self, slicing: Slicing) -> None:
         edges = [0, *(each.stop for each in slicing.slices)]

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 
-import msgspec
-
 from simulation.clock import Clock
 from simulation.intruder import Intruder
 from simulation.invariants import Witness
@@ -21,10 +19,11 @@ from simulation.ledger import Log, Presence, Sn
 from simulation.locks import can_begin
 from simulation.moments import Moments
 from simulation.scenario import Scenario, is_deposed_at_work, traits
+from simulation.shown import short
 from simulation.site import Site
 from simulation.telling import names_those_missing
 from simulation.violation import Violation, require
-from swarmlearning.ledger.bodies import Publish, Receipt
+from swarmlearning.ledger.bodies import Publish
 from swarmlearning.ledger.contracts.network.watching import MANY_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -58,18 +57,6 @@ MOST_ROUNDS = 40
 STEPS = 16
 """Events between two checks of whether the run is over."""
 MAX_STEPS = 1_000_000
-UNINTERESTING = {
-    "certificate",
-    "version",
-    "structure",
-    "authorities",
-    "size",
-    "loss",
-    "metric",
-    "epochs",
-    "total_epochs",
-}
-
 
 Trace: TypeAlias = Callable[[float, str, str], None]
 
@@ -197,7 +184,7 @@ class Swarm:
         height = self.log.append(entry, int(sn.time * 1000) + sn.skew_ms)
         if height == known:
             if self._trace:
-                self.note(entry.content.sender, f"[{height}] {_short(entry.content.body)}")
+                self.note(entry.content.sender, f"[{height}] {short(entry.content.body)}")
             self.witness.block(entry)
             self.struck["contribution left out as too slow"] += _leaves_out_slow(entry)
             self._spread(sn)
@@ -389,18 +376,3 @@ def _waits(machine: RoundMachine) -> str:
 def _leaves_out_slow(entry: SignedTransaction) -> int:
     body = entry.content.body
     return sum(part.reason == "too-slow" for part in body.receipt.exclusions) if isinstance(body, Publish) else 0
-
-
-def _short(body: msgspec.Struct) -> str:
-    """Returns a transaction in readable form: digests by their first digits, no certificates."""
-    shown = {name: value for name, value in msgspec.structs.asdict(body).items() if name not in UNINTERESTING}
-    fields = ", ".join(f"{name} {_brief(value)}" for name, value in shown.items())
-    return f"{type(body).__name__} {fields}"
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, Receipt):
-        left_out = "".join(f", without {one.uid} ({one.reason})" for one in value.exclusions)
-        return "+".join(part.uid for part in value.contributions) + left_out
-    text = str(value)
-    return text[:6] if len(text) == 64 else text

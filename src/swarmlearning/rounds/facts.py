@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
 from swarmlearning.ledger.contracts.training.sizes import model_size
+from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.events import Action, Fetch, Key, Send
 from swarmlearning.rounds.timers import NEVER, Timers
@@ -180,6 +181,8 @@ def _latest(training: Training) -> ModelRef:
 def _named(training: Training) -> frozenset[str]:
     result, current = training.result, training.round
     named = [result.digest, result.closed.base] if result else []
+    if result and slicing_of(training, result.closed.number):  # a slice of it that is lost is merged again
+        named += [entry.digest for entry in result.closed.submissions.values()]
     if current:
         named.append(current.base)
         named += [entry.digest for entry in (*current.submissions.values(), *current.late.values())]

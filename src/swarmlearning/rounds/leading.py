@@ -26,10 +26,11 @@ from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
 from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
-from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Release, Timer
+from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer, Work
 from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, QUIET_SECONDS, TOO_SLOW, RoundSettings
+from swarmlearning.rounds.slices import Assemble, FetchSlice
 from swarmlearning.rounds.timers import NEVER
 
 MERGING = ""
@@ -57,13 +58,15 @@ class Leading:
         """The model is here after all."""
         self._unusable.pop(digest, None)
 
-    def failed(self, task: Fetch | Merge | Release) -> None:
+    def failed(self, task: Work) -> None:
         """This node could not do work that it led the round with: another is to lead."""
         facts, current = self._facts, self._facts.training.round
         if current is None or current.leader != facts.uid:
             return
         needed = {entry.digest for entry in current.submissions.values() if entry.weight > 0}
-        if isinstance(task, Merge) or (isinstance(task, Fetch) and task.digest in needed):
+        slicing = slicing_of(facts.training, current.number)
+        of_round = slicing is not None and isinstance(task, FetchSlice | Assemble) and task.recipe == slicing.recipe
+        if of_round or isinstance(task, Merge) or (isinstance(task, Fetch) and task.digest in needed):
             self._give_up(current)
 
     def merged(self, done: Merged) -> None:

@@ -169,20 +169,16 @@ class RoundMachine:
                 self._carrying.carried(event)
             case Released():
                 self._releasing.released(event)
-            case SliceMerged():
-                self._sharing.merged(event)
-            case SliceUnmergeable():
-                self._sharing.unmergeable(event)
-            case SliceFetched():
-                self._sharing.fetched(event)
-            case SliceMissing():
-                self._sharing.missing(event)
-            case SlicesLost(recipe):
-                self._sharing.lost(recipe)
-            case Assembled():
-                self._sharing.assembled(event)
-            case LinkMeasured():
-                self._sharing.measured(event)
+            case (
+                SliceMerged()
+                | SliceUnmergeable()
+                | SliceFetched()
+                | SliceMissing()
+                | SlicesLost()
+                | Assembled()
+                | LinkMeasured()
+            ):
+                self._sharing.receive(event)
             case TimerFired(timer, moved):
                 facts.moved = moved
                 facts.timers.fired(timer)
@@ -201,15 +197,17 @@ class RoundMachine:
 
     def _note_local_failure(self, failed: LocalFailure) -> None:
         work = failed.work
+        if not self._facts.work.ended(work):
+            return
+        self._leading.failed(work)
         if isinstance(work, MergeSlice | FetchSlice | Assemble):
-            self._sharing.failed(failed)
-        elif self._facts.work.ended(work):
-            self._leading.failed(work)
+            self._sharing.failed(work)
+        else:
             if isinstance(work, Fetch):
                 self._results.fetch_failed(work.digest, here=True)
             self._facts.timers.pause(MERGING if isinstance(work, Merge) else work.digest, LONGEST_WORK_PAUSE)
-            if failed.permanent:
-                self._ml.fail(failed.reason)
+        if failed.permanent:
+            self._ml.fail(failed.reason)
 
     def _note_refused(self, refused: Refused) -> None:
         outdated = refused.code in (Code.FORMER_RUN, Code.EXPIRED)
@@ -222,6 +220,7 @@ class RoundMachine:
         """Not what is being delivered: that has left the store for the ML process, which will answer."""
         self._facts.held.discard(digest)
         self._results.dropped(digest)
+        self._sharing.dropped(digest)
 
     # --- decisions --------------------------------------------------------------------------------------------------
 

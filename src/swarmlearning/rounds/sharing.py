@@ -11,7 +11,7 @@ merged again by whom the contract gives it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from swarmlearning.ledger.bodies import (
     Contribution,
@@ -21,50 +21,52 @@ from swarmlearning.ledger.bodies import (
     Receipt,
     ReportFault,
     Sliced,
-    StateLink,
 )
-from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, unable_to
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, passed_on, unable_to
 from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
     Recipe,
+    Slice,
     Slicing,
-    expected_bytes,
     live_holders,
     roots_of,
-    stated,
 )
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, alive
 from swarmlearning.ledger.contracts.training.submissions import contributing, kept_back
-from swarmlearning.rounds.events import LocalFailure, Timer
+from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, SLOW_RATE, TOO_SLOW, RoundSettings
+from swarmlearning.rounds.linking import Linking
+from swarmlearning.rounds.settings import LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
     FetchSlice,
     LinkMeasured,
     MergeSlice,
+    SliceEvent,
     SliceFetched,
     SliceMerged,
     SliceMissing,
+    SlicesLost,
     SliceUnmergeable,
 )
 from swarmlearning.rounds.timers import NEVER
 
-CHANGED: Final = 1.5
-"""Factor by which a link has to differ from what is stated to be stated anew."""
 COPIES: Final = 2
 """Members that state that they hold what else only the leader does."""
 
 
 @dataclass
 class Progress:
-    """Of one recipe: the roots of the slices that are `here`, faults that this node has `found` by slice, how often
-    another holder was tried first (`turns`), and the `result` that was made of all. `in_vain`: something has failed."""
+    """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself, faults
+    that it has `found` by slice, how often another holder was tried first (`turns`), and the `result` that was made of
+    all. `in_vain`: something has failed since the result stands."""
 
     here: dict[int, str] = field(default_factory=dict)
+    merged: dict[int, str] = field(default_factory=dict)
     found: dict[int, SliceUnmergeable] = field(default_factory=dict)
     turns: dict[int, int] = field(default_factory=dict)
     result: Assembled | None = None
@@ -78,58 +80,79 @@ class Sharing:
         self._facts = facts
         self._settings = settings
         self._known: dict[str, Progress] = {}
-        self._link: LinkMeasured | None = None
-        self._able = True
+        self._linking = Linking(facts)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
-    def merged(self, done: SliceMerged) -> None:
-        """The slice is here."""
-        self._of(done.recipe).here[done.slice] = done.root
-        self._end(MergeSlice, done.recipe, done.slice)
-        self._able = True
+    def receive(self, event: SliceEvent) -> None:
+        """Notes what has happened to slices, or is known of this node's link."""
+        match event:
+            case SliceMerged():
+                self._merged(event)
+            case SliceUnmergeable():
+                self._unmergeable(event)
+            case SliceFetched():
+                self._fetched(event)
+            case SliceMissing():
+                self._missing(event)
+            case SlicesLost(recipe):
+                self._lost(recipe)
+            case Assembled():
+                self._assembled(event)
+            case LinkMeasured():
+                self._linking.measured(event)
 
-    def fetched(self, done: SliceFetched) -> None:
+    def _merged(self, done: SliceMerged) -> None:
+        """The slice is here."""
+        known = self._of(done.recipe)
+        known.here[done.slice] = known.merged[done.slice] = done.root
+        self._end(MergeSlice, done.recipe, done.slice)
+
+    def _fetched(self, done: SliceFetched) -> None:
         """The slice is here."""
         self._of(done.recipe).here[done.slice] = done.root
         self._end(FetchSlice, done.recipe, done.slice)
 
-    def unmergeable(self, failed: SliceUnmergeable) -> None:
+    def _unmergeable(self, failed: SliceUnmergeable) -> None:
         """A contributor's model cannot be had, or be merged; where that is not agreed on it is tried again."""
-        known = self._of(failed.recipe)
-        known.found[failed.slice], known.in_vain = failed, True
+        self._of(failed.recipe).found[failed.slice] = failed
         self._pause(MergeSlice, failed.recipe, failed.slice)
 
-    def missing(self, failed: SliceMissing) -> None:
+    def _missing(self, failed: SliceMissing) -> None:
         """Nobody has provided the slice."""
-        self._of(failed.recipe).in_vain = True
+        standing = self._standing()
+        self._of(failed.recipe).in_vain = standing is not None and standing.recipe == failed.recipe
         self._pause(FetchSlice, failed.recipe, failed.slice)
 
-    def assembled(self, done: Assembled) -> None:
+    def _assembled(self, done: Assembled) -> None:
         """All slices are here, as a model."""
         if self._facts.work.end_all(lambda work: isinstance(work, Assemble) and work.recipe == done.recipe):
             self._of(done.recipe).result = done
             self._facts.held.add(done.result)
+            self._linking.able = True
 
-    def lost(self, recipe: str) -> None:
+    def _lost(self, recipe: str) -> None:
         """Slices that were here are not."""
         self._known.pop(recipe, None)
         self._facts.work.end_all(lambda work: isinstance(work, Assemble) and work.recipe == recipe)
 
-    def failed(self, failure: LocalFailure) -> None:
-        """This node could not do it: others are to merge until it can."""
-        match failure.work:
+    def dropped(self, digest: str) -> None:
+        """This model is not here any more, nor are the slices that it was made of."""
+        for recipe in [
+            recipe for recipe, known in self._known.items() if known.result and known.result.result == digest
+        ]:
+            self._lost(recipe)
+
+    def failed(self, work: MergeSlice | FetchSlice | Assemble) -> None:
+        """This node could not do work that was under way: others are to merge until it can."""
+        match work:
             case MergeSlice(recipe, index):
-                self._able = False
-                self._pause(MergeSlice, recipe.name, index)
+                self._linking.able = False
+                self._facts.timers.pause(_subject(recipe.name, index), LONGEST_WORK_PAUSE)
             case FetchSlice(recipe, index):
-                self._pause(FetchSlice, recipe, index)
+                self._facts.timers.pause(_subject(recipe, index), LONGEST_WORK_PAUSE)
             case Assemble(recipe):
                 self._facts.timers.pause(recipe, LONGEST_WORK_PAUSE)
-
-    def measured(self, link: LinkMeasured) -> None:
-        """What this node knows of its link."""
-        self._link = link
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -141,22 +164,20 @@ class Sharing:
 
     def completes(self, digest: str) -> bool:
         """Returns whether the standing result is being made of its slices, so that it need not be fetched whole."""
-        result = self._facts.training.result
-        slicing = slicing_of(self._facts.training, result.closed.number) if result else None
+        result, slicing = self._facts.training.result, self._standing()
         if result is None or slicing is None or result.digest != digest:
             return False
         known, size = self._known.get(slicing.recipe, Progress()), self._facts.model_size(result.closed)
         if known.result is not None or known.in_vain:
             return False
         seconds = self._settings.result_seconds(size, usual=0.0, voids=result.closed.voids)
-        return not self._facts.timers.expired(Timer("slice", NEVER, digest), seconds)
+        return not self._facts.timers.expired(Timer("slice", NEVER, slicing.recipe), seconds)
 
     def decide(self) -> None:
         """Merges, fetches, states, and publishes what is to be now."""
         facts = self._facts
-        recipes = {slicing.recipe for slicing in facts.training.slicings}
-        self._known = {recipe: known for recipe, known in self._known.items() if recipe in recipes}
-        self._state_link()
+        self._forget_others({slicing.recipe for slicing in facts.training.slicings})
+        self._linking.decide()
         for current, slicing in self._rounds():
             known = self._of(slicing.recipe)
             self._merge(current, slicing, known)
@@ -175,19 +196,30 @@ class Sharing:
         if current and (slicing := slicing_of(training, current.number)):
             yield current, slicing
 
+    def _standing(self) -> Slicing | None:
+        """The slices of the standing result, where it was merged in such."""
+        result = self._facts.training.result
+        return slicing_of(self._facts.training, result.closed.number) if result else None
+
     def _merge(self, current: Round, slicing: Slicing, known: Progress) -> None:
+        """Merges this node's slices, and states them. What it has only fetched it does not state as merged: where
+        mergers contradict each other its word decides."""
         facts = self._facts
         recipe: Recipe | None = None
         for index, each in enumerate(slicing.slices):
-            if each.merger != facts.uid or facts.uid in each.roots:
+            if each.merger != facts.uid or facts.uid in each.holders or facts.uid in each.roots:
                 continue
-            if index in known.here:
-                facts.send(Sliced(slicing.round, slicing.recipe, index, known.here[index]))
+            if index in known.merged:
+                facts.send(Sliced(slicing.round, slicing.recipe, index, known.merged[index]))
+            elif _is_here(known, index, each):
+                facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
             elif index in known.found and not self._reported(slicing, index):
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
             elif not facts.timers.pausing(_subject(slicing.recipe, index)):
                 recipe = recipe or recipe_of(facts.training, current, slicing.excluded)
-                work = MergeSlice(recipe, index, each.start, each.stop, self._seconds(current, slicing, facts.uid))
+                work = MergeSlice(
+                    recipe, index, each.start, each.stop, self._linking.seconds(current, slicing, facts.uid)
+                )
                 facts.work.want(work, facts.now)
 
     def _reported(self, slicing: Slicing, index: int) -> bool:
@@ -199,10 +231,10 @@ class Sharing:
         for index, each in enumerate(slicing.slices):
             root, holders = each.root, live_holders(each, there)
             subject = _subject(slicing.recipe, index)
-            if not root or not holders or known.here.get(index) == root or facts.timers.pausing(subject):
+            if not root or not holders or _is_here(known, index, each) or facts.timers.pausing(subject):
                 continue
-            late = Timer("slice", NEVER, f"{subject} comes")
-            if len(holders) > 1 and facts.timers.every(late, self._seconds(current, slicing, facts.uid)):
+            late = Timer("slice", NEVER, f"{subject}/comes")
+            if len(holders) > 1 and facts.timers.every(late, self._linking.seconds(current, slicing, facts.uid)):
                 known.turns[index] = known.turns.get(index, 0) + 1
                 facts.timers.pause(subject)  # what is not wanted meanwhile is cancelled: another is tried first then
                 continue
@@ -212,9 +244,9 @@ class Sharing:
             facts.work.want(FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned), facts.now)
 
     def _assemble(self, slicing: Slicing, known: Progress) -> None:
-        roots = tuple(each.root for each in slicing.slices)
-        whole = all(root and known.here.get(index) == root for index, root in enumerate(roots))
+        whole = all(_is_here(known, index, each) for index, each in enumerate(slicing.slices))
         if whole and known.result is None and not self._facts.timers.pausing(slicing.recipe):
+            roots = tuple(each.root for each in slicing.slices)
             self._facts.work.want(Assemble(slicing.recipe, roots), self._facts.now)
 
     def _state_copies(self, current: Round, slicing: Slicing, known: Progress) -> None:
@@ -226,25 +258,13 @@ class Sharing:
         after = turns.index(current.leader) + 1 if current.leader in turns else 0
         if facts.uid not in [*turns[after:], *turns[:after]][:COPIES]:
             return
-        new = []
-        for index in not_held(facts.training, slicing, current.leader):
-            found = slicing.slices[index]
-            if found.root and known.here.get(index) == found.root and facts.uid not in found.holders:
-                new.append(index)
+        new = [
+            index
+            for index in not_held(facts.training, slicing, current.leader)
+            if _is_here(known, index, found := slicing.slices[index]) and facts.uid not in found.holders
+        ]
         if new:
             facts.send(Held(slicing.round, slicing.recipe, tuple(new), roots_of(slicing.slices, new)))
-
-    def _state_link(self) -> None:
-        link, facts = self._link, self._facts
-        if link is None:
-            return
-        before, merges = stated(facts.training.links, facts.uid), link.merges and self._able
-        changed = [
-            now and not 1 / CHANGED <= was / now <= CHANGED
-            for was, now in ((before.up, link.up), (before.down, link.down))
-        ]
-        if any(changed) or before.merges != merges:
-            facts.send(StateLink(_rounded(link.up), _rounded(link.down), merges))
 
     # --- leading ----------------------------------------------------------------------------------------------------
 
@@ -287,33 +307,25 @@ class Sharing:
         facts = self._facts
         late: dict[str, list[int]] = {}
         for index, each in enumerate(slicing.slices):
-            if index in known.here or each.merger == facts.uid:
+            if _is_here(known, index, each) or each.merger == facts.uid:
                 continue
             timer = Timer("slice", facts.key_of(current), f"{slicing.recipe}/{index}/{each.merger}")
-            if facts.timers.expired(timer, 2 * self._seconds(current, slicing, each.merger)):
+            over = facts.timers.expired(timer, 2 * self._linking.seconds(current, slicing, each.merger))
+            if over and _can_be_passed_on(facts, current, slicing, index):
                 late.setdefault(each.merger, []).append(index)
         for _, indices in sorted(late.items()):
             facts.send(Reassign(current.number, current.term, slicing.recipe, tuple(indices)))
 
-    def _seconds(self, current: Round, slicing: Slicing, merger: str) -> float:
-        """Seconds within which a merger should have merged its slices: a multiple of what it needs by its link, and the
-        slowest contributor by that, as they state them. A link that nobody knows is like the others."""
-        size = self._facts.model_size(current)
-        sites = [uid for uid, entry in current.submissions.items() if entry.weight > 0]
-        up = min((self._speed(sites, uid, "up") for uid in sites if uid != merger), default=SLOW_RATE)
-        down = self._speed(sites, merger, "down")
-        expected = max(size / up, expected_bytes(slicing, merger, size, len(sites)) / down)
-        return max(LEAST_SECONDS, TOO_SLOW * expected)
-
-    def _speed(self, sites: list[str], uid: str, direction: Literal["up", "down"]) -> int:
-        """Bytes a second of a site as it states them, or as most others do; none is believed to be slower than any is
-        assumed to be."""
-        links = self._facts.training.links
-        own: int = getattr(stated(links, uid), direction)
-        known = sorted(filter(None, (getattr(stated(links, site), direction) for site in sites)))
-        return max(SLOW_RATE, own or (known[len(known) // 2] if known else 0))
-
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _forget_others(self, recipes: set[str]) -> None:
+        """Forgets all about recipes that are not the present ones."""
+        gone = self._known.keys() - recipes
+        for recipe in gone:
+            del self._known[recipe]
+        self._facts.timers.forget_all(
+            lambda timer: timer.purpose == "slice" and timer.subject.partition("/")[0] in gone
+        )
 
     def _of(self, recipe: str) -> Progress:
         return self._known.setdefault(recipe, Progress())
@@ -336,11 +348,15 @@ def _subject(recipe: str, index: int) -> str:
     return f"{recipe}/{index}"
 
 
-def _differs(stated_before: int, now: int) -> bool:
-    return now > 0 and not now / CHANGED <= stated_before <= now * CHANGED
+def _is_here(known: Progress, index: int, found: Slice) -> bool:
+    """True if the slice is here with the root that counts."""
+    return found.root != "" and known.here.get(index) == found.root
 
 
-def _rounded(speed: int) -> int:
-    """Two significant digits: what is stated stays the same while a link does."""
-    digits = len(str(speed))
-    return speed if digits <= 2 else round(speed, 2 - digits)
+def _can_be_passed_on(facts: RoundFacts, current: Round, slicing: Slicing, index: int) -> bool:
+    """True if the contract gives this slice to another member at this node's word, its leader's."""
+    try:
+        passed_on(facts.training, slicing, index, facts.uid, current.term)
+    except Rejection:
+        return False
+    return True

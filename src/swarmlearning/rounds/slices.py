@@ -1,5 +1,7 @@
 """The round machine's events and actions that concern slices of a round's model."""
 
+from typing import TypeAlias
+
 import msgspec
 
 from swarmlearning.ledger.bodies import Exclusion
@@ -68,6 +70,11 @@ class LinkMeasured(_Frozen, frozen=True):
     up: int
     down: int
     merges: bool
+
+
+SliceEvent: TypeAlias = (
+    SliceMerged | SliceUnmergeable | SliceFetched | SliceMissing | Assembled | SlicesLost | LinkMeasured
+)
 
 
 # --- actions --------------------------------------------------------------------------------------------------------

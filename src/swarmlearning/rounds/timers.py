@@ -3,6 +3,8 @@
 A timer belongs to a term (`Timer.key`), and means nothing in another one; those with the key `NEVER` belong to none.
 """
 
+from collections.abc import Callable
+
 from swarmlearning.rounds.events import Action, Key, SetTimer, Timer
 from swarmlearning.rounds.settings import FIRST_PAUSE, LONGEST_PAUSE
 
@@ -43,6 +45,10 @@ class Timers:
     def forget(self, timer: Timer) -> None:
         """Forgets the timer."""
         self._over.pop(timer, None)
+
+    def forget_all(self, matches: Callable[[Timer], bool]) -> None:
+        """Forgets all such timers."""
+        self._over = {timer: over for timer, over in self._over.items() if not matches(timer)}
 
     def keep(self, term: Key) -> None:
         """Forgets the timers of all terms but this one."""

@@ -45,8 +45,10 @@ def divided(state: Training, current: Round) -> Slicing | None:
     single = terms is not None and terms.initial == "one" and current.number == 0
     if recipe.method not in SLICED_METHODS or single or len(digests) < 2 or not size:
         return None
+    if len(able := _mergers(state, current)) < 2:
+        return None
     sites = sum(member.present for member in state.members.values())
-    slices = divide(_mergers(state, current), sites, size)
+    slices = divide(able, sites, size)
     return Slicing(current.number, recipe.name, slices) if len({each.merger for each in slices}) > 1 else None
 
 

@@ -1,0 +1,85 @@
+"""The moves of an adversarial node in rounds that are merged in slices: what it states of slices, true or not."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from simulation.ledger import CONTRACT
+from simulation.models import name
+from simulation.moves import STRANGER, Move, Scene
+from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, Held, Reassign, ReportFault, Sliced, StateLink
+from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
+
+REASONS: Final[tuple[ExclusionReason, ...]] = ("unreachable", "too-slow", "non-finite", "structure", "kept-back")
+SPEEDS: Final = (0, 1, 10**6, 2**53 - 1)
+
+
+def merge_truly(scene: Scene) -> Move | None:
+    """States what it was to merge, as an honest site would, and serves it or not."""
+    return _stated(scene, true=True)
+
+
+def merge_falsely(scene: Scene) -> Move | None:
+    return _stated(scene, true=False)
+
+
+def _stated(scene: Scene, *, true: bool) -> Move | None:
+    slicing = _slicing(scene)
+    own = [index for index, each in enumerate(slicing.slices) if scene.uid in each.readers] if slicing else []
+    if slicing is None or not (own or scene.dice.random() < 0.1):
+        return None
+    index = scene.dice.choice(own or range(len(slicing.slices)))
+    known = scene.swarm.witness.slices.true_root_of(slicing.recipe, index)
+    root = known if true else name("made up slice", scene.uid, str(scene.dice.randrange(3)))
+    scene.models.add(root)
+    return CONTRACT, Sliced(slicing.round, slicing.recipe, index, root)
+
+
+def hold(scene: Scene) -> Move | None:
+    """States that it holds some or all slices, of which it has none."""
+    slicing = _slicing(scene)
+    known = [index for index, each in enumerate(slicing.slices) if each.root] if slicing else []
+    some = [index for index in known if scene.dice.random() < 0.5] or known
+    if slicing is None or not some:
+        return None
+    return CONTRACT, Held(slicing.round, slicing.recipe, tuple(some), roots_of(slicing.slices, some))
+
+
+def report_fault(scene: Scene) -> Move | None:
+    slicing, current = _slicing(scene), scene.round
+    if slicing is None or current is None:
+        return None
+    own = [index for index, each in enumerate(slicing.slices) if each.merger == scene.uid]
+    index = scene.dice.choice(own or range(len(slicing.slices)))
+    blamed = scene.dice.choice([*sorted(current.submissions), STRANGER])
+    fault = Exclusion(blamed, scene.dice.choice(REASONS), "so it says")
+    return CONTRACT, ReportFault(slicing.round, slicing.recipe, index, fault)
+
+
+def reassign(scene: Scene) -> Move | None:
+    """Takes slices from their mergers, as leader."""
+    slicing, led = _slicing(scene), scene.led()
+    if slicing is None or led is None:
+        return None
+    some = tuple(index for index in range(len(slicing.slices)) if scene.dice.random() < 0.3)
+    return CONTRACT, Reassign(led.number, led.term, slicing.recipe, some or (0,))
+
+
+def state_link(scene: Scene) -> Move:
+    dice = scene.dice
+    return CONTRACT, StateLink(dice.choice(SPEEDS), dice.choice(SPEEDS), dice.random() < 0.8)
+
+
+def _slicing(scene: Scene) -> Slicing | None:
+    """Mostly that of the round in progress."""
+    found = scene.training.slicings
+    return (found[-1] if scene.dice.random() < 0.9 else scene.dice.choice(found)) if found else None
+
+
+SLICE_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {
+    "merges a slice": merge_truly,
+    "merges a slice falsely": merge_falsely,
+    "holds slices": hold,
+    "reports a fault in a slice": report_fault,
+    "takes slices from others": reassign,
+    "states an absurd link": state_link,
+}
