@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.slicing import opened
 from swarmlearning.ledger.contracts.training.slices import (
     LARGEST_SHARE,
     LEAST_CHUNK,
@@ -265,3 +266,12 @@ def test_a_round_that_tells_nothing_about_the_ways_is_not_measured() -> None:
     assert not ways.is_measured
     again = ways.without_slices(3)
     assert (again.sliced, again.is_measured, again.round) == (False, False, 3)
+
+
+def test_a_round_in_which_nobody_can_merge_slices_is_merged_by_its_leader() -> None:
+    """Shares of nobody were divided by zero (seed 71)."""
+    play = opened()
+    for uid in play.sites:
+        play.link(uid, merges=False)
+    play.submit()
+    assert play.frozen_whole

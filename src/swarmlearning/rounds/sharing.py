@@ -63,13 +63,14 @@ COPIES: Final = 2
 class Progress:
     """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself, faults
     that it has `found` by slice, how often another holder was tried first (`turns`), and the `result` that was made of
-    all. `in_vain`: something has failed since the result stands."""
+    all, with these `roots`. `in_vain`: something has failed since the result stands."""
 
     here: dict[int, str] = field(default_factory=dict)
     merged: dict[int, str] = field(default_factory=dict)
     found: dict[int, SliceUnmergeable] = field(default_factory=dict)
     turns: dict[int, int] = field(default_factory=dict)
     result: Assembled | None = None
+    roots: tuple[str, ...] = ()
     in_vain: bool = False
 
 
@@ -148,9 +149,9 @@ class Sharing:
         match work:
             case MergeSlice(recipe, index):
                 self._linking.able = False
-                self._facts.timers.pause(_subject(recipe.name, index), LONGEST_WORK_PAUSE)
+                self._facts.timers.pause(_subject(MergeSlice, recipe.name, index), LONGEST_WORK_PAUSE)
             case FetchSlice(recipe, index):
-                self._facts.timers.pause(_subject(recipe, index), LONGEST_WORK_PAUSE)
+                self._facts.timers.pause(_subject(FetchSlice, recipe, index), LONGEST_WORK_PAUSE)
             case Assemble(recipe):
                 self._facts.timers.pause(recipe, LONGEST_WORK_PAUSE)
 
@@ -215,7 +216,7 @@ class Sharing:
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
             elif index in known.found and not self._reported(slicing, index):
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
-            elif not facts.timers.pausing(_subject(slicing.recipe, index)):
+            elif not facts.timers.pausing(_subject(MergeSlice, slicing.recipe, index)):
                 recipe = recipe or recipe_of(facts.training, current, slicing.excluded)
                 work = MergeSlice(
                     recipe, index, each.start, each.stop, self._linking.seconds(current, slicing, facts.uid)
@@ -230,10 +231,10 @@ class Sharing:
         there = alive(facts.training) - {facts.uid}
         for index, each in enumerate(slicing.slices):
             root, holders = each.root, live_holders(each, there)
-            subject = _subject(slicing.recipe, index)
+            subject = _subject(FetchSlice, slicing.recipe, index)
             if not root or not holders or _is_here(known, index, each) or facts.timers.pausing(subject):
                 continue
-            late = Timer("slice", NEVER, f"{subject}/comes")
+            late = Timer("slice", NEVER, subject)
             if len(holders) > 1 and facts.timers.every(late, self._linking.seconds(current, slicing, facts.uid)):
                 known.turns[index] = known.turns.get(index, 0) + 1
                 facts.timers.pause(subject)  # what is not wanted meanwhile is cancelled: another is tried first then
@@ -244,9 +245,11 @@ class Sharing:
             facts.work.want(FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned), facts.now)
 
     def _assemble(self, slicing: Slicing, known: Progress) -> None:
+        roots = tuple(each.root for each in slicing.slices)
+        if roots != known.roots:
+            known.roots, known.result = roots, None  # by now other mergers are believed
         whole = all(_is_here(known, index, each) for index, each in enumerate(slicing.slices))
         if whole and known.result is None and not self._facts.timers.pausing(slicing.recipe):
-            roots = tuple(each.root for each in slicing.slices)
             self._facts.work.want(Assemble(slicing.recipe, roots), self._facts.now)
 
     def _state_copies(self, current: Round, slicing: Slicing, known: Progress) -> None:
@@ -333,19 +336,20 @@ class Sharing:
     def _end(self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> None:
         """Notes that this work has ended; the other kind for the same slice is cancelled, being wanted no more."""
         self._facts.work.end_all(lambda work: isinstance(work, kind) and _slice_of(work) == (recipe, index))
-        self._facts.timers.succeeded(_subject(recipe, index))
+        self._facts.timers.succeeded(_subject(kind, recipe, index))
 
     def _pause(self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> None:
         self._facts.work.end_all(lambda work: isinstance(work, kind) and _slice_of(work) == (recipe, index))
-        self._facts.timers.pause(_subject(recipe, index), LONGEST_WORK_PAUSE)
+        self._facts.timers.pause(_subject(kind, recipe, index), LONGEST_WORK_PAUSE)
 
 
 def _slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:
     return (work.recipe if isinstance(work, FetchSlice) else work.recipe.name), work.slice
 
 
-def _subject(recipe: str, index: int) -> str:
-    return f"{recipe}/{index}"
+def _subject(kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> str:
+    """Of pauses: while nobody serves a slice it is merged all the same."""
+    return f"{recipe}/{index}/{kind.__name__}"
 
 
 def _is_here(known: Progress, index: int, found: Slice) -> bool:
