@@ -50,7 +50,7 @@ from swarmlearning.ledger.bodies import (
 )
 from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.rules import SLICES
+from swarmlearning.ledger.rules import RULES
 
 STEPS = 300
 SEEDS = (*range(5), 12)
@@ -98,7 +98,7 @@ def history(seed: int, version: int = RULES_VERSION, sizes: tuple[int, ...] = ()
     """Three organisations with nodes of every role, an SN in quarantine, and a contract that names its members."""
     dice = Random(seed)
     first, second, third = authorities()
-    ledger = Ledger(first, Chain(rulebook=SLICES), rules=version, newest_rules=version)
+    ledger = Ledger(first, Chain(rulebook=RULES), rules=version, newest_rules=version)
     ledger.join("op", "SWCI")
     ledger.send("op", AdmitOrganisation(organisation("org-2", second)), network.CONTRACT)
     ledger.join("op-2", "SWCI", second)
@@ -118,7 +118,7 @@ def history(seed: int, version: int = RULES_VERSION, sizes: tuple[int, ...] = ()
 
 @cache
 def played_in_slices(seed: int) -> History:
-    made = history(seed, max(SLICES), sizes=(256 * 2**20,), training=0.95)
+    made = history(seed, max(RULES), sizes=(256 * 2**20,), training=0.95)
     for _ in range(STEPS):
         made.step()
     return made

@@ -13,6 +13,7 @@ from swarmlearning.ledger.bodies import (
     Body,
     Contribution,
     CreateContract,
+    Held,
     Leave,
     Publish,
     Quotas,
@@ -21,6 +22,7 @@ from swarmlearning.ledger.bodies import (
     ReportPerformance,
     SetPolicy,
     SetQuotas,
+    Sliced,
     Submit,
 )
 from swarmlearning.ledger.canonical import sha256
@@ -29,6 +31,7 @@ from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network.quotas import BURST_SECONDS, Usage
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.slices import MOST_SLICES, roots_of
 from swarmlearning.rates import SECOND_US, Rate
 
 NETWORK = network.CONTRACT
@@ -252,7 +255,8 @@ def test_quotas_that_cannot_be_set_are_refused(ledger: Ledger, body: SetQuotas, 
 
 # --- what a round needs ---------------------------------------------------------------------------------------------
 
-SITES, ROUNDS, ROUND_MS = 64, 12, 300
+SITES, ROUNDS, ROUND_MS = 64, 12, 700
+"""Rounds merged in slices, of which each takes some hundred transactions."""
 """Rounds of as many sites take longer even where a model is a few bytes and no network is between them."""
 
 
@@ -269,7 +273,7 @@ def test_the_default_quotas_never_refuse_what_rounds_of_64_sites_of_one_organisa
         ledger.clock += ROUND_MS
         size = play_round(ledger, sites, number)
     assert ledger.training.rounds == ROUNDS
-    assert Quotas().transactions > (2 * SITES + 1) * SECOND / ROUND_MS
+    assert Quotas().transactions > (2 * SITES + 1 + MOST_SLICES + 8) * SECOND / ROUND_MS
     assert size * SECOND / ROUND_MS < Quotas().ledger_bytes
 
 
@@ -280,11 +284,28 @@ def play_round(ledger: Ledger, sites: list[str], number: int) -> int:
     base, leader = state.round.base, state.round.leader
     models = {uid: digest(uid, number) for uid in sites}
     size = commit(ledger, CONTRACT, {uid: Submit(number, base, "trained", models[uid], 10**8, 1) for uid in sites})
+    size += play_slices(ledger, sites)
     parts = tuple(Contribution(uid, models[uid], 1, 1, 1.234, 0.987) for uid in sites)
     result = digest("result", number)
     term = ledger.training.round.term if ledger.training.round else 0
     size += commit(ledger, CONTRACT, {leader: Publish(number, term, result, 10**8, Receipt("mean", parts, ()))})
     return size + commit(ledger, CONTRACT, {uid: ReportPerformance(number, 0.5, 0.9, 1, 1) for uid in sites})
+
+
+def play_slices(ledger: Ledger, sites: list[str]) -> int:
+    """All merge their slices, and two others state those of the leader."""
+    (slicing,) = [each for each in ledger.training.slicings if ledger.training.round]
+    leader = ledger.training.round.leader if ledger.training.round else ""
+    size, own = 0, [index for index, each in enumerate(slicing.slices) if each.merger == leader]
+    for index, each in enumerate(slicing.slices):
+        root = digest("slice", index)
+        size += commit(ledger, CONTRACT, {each.merger: Sliced(slicing.round, slicing.recipe, index, root)})
+    slices = ledger.training.slicings[-1].slices
+    for uid in [uid for uid in sites if uid != leader][:2]:
+        for index in own:
+            held = Held(slicing.round, slicing.recipe, (index,), roots_of(slices, [index]))
+            size += commit(ledger, CONTRACT, {uid: held})
+    return size
 
 
 def digest(uid: str, number: int) -> str:

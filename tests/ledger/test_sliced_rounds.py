@@ -25,7 +25,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.recipes import divided
 from swarmlearning.ledger.contracts.training.slices import Slice
 from swarmlearning.ledger.contracts.training.slicing import follow
-from swarmlearning.ledger.rules import SLICES
+from swarmlearning.ledger.rules import RULES
 
 NETWORK = network.CONTRACT
 
@@ -98,7 +98,7 @@ def test_who_merges_which_slice_moves_from_round_to_round() -> None:
 
 
 def test_a_round_that_was_under_way_when_the_rules_changed_is_merged_by_its_leader() -> None:
-    ledger = Ledger(AUTHORITIES["org-1"], Chain(rulebook=SLICES), rules=2, newest_rules=2)
+    ledger = Ledger(AUTHORITIES["org-1"], Chain(rulebook=RULES), rules=2, newest_rules=2)
     ledger.upgrade(3)
     ledger.join("op", "SWCI")
     for uid in ("a", "b", "c"):

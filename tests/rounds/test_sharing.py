@@ -71,9 +71,9 @@ def sent(actions: Sequence[Action]) -> list[object]:
     return [action.body for action in actions if isinstance(action, Send)]
 
 
-def of(kind: type, actions: Sequence[Action]) -> list[int]:
+def of(kind: type[MergeSlice] | type[FetchSlice], actions: Sequence[Action]) -> list[int]:
     """The slices that such work is about."""
-    return [action.slice for action in actions if isinstance(action, kind)]  # type: ignore[attr-defined]
+    return [action.slice for action in actions if isinstance(action, kind)]
 
 
 def not_leading(play: InSlices) -> str:

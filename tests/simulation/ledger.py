@@ -21,7 +21,6 @@ from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.contracts.network.recovery import quarantine_sealer
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.state import Training, state_of
-from swarmlearning.ledger.rules import RULES, SLICES
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease
@@ -67,7 +66,7 @@ class Log:
 
     def __init__(self, *, sliced: bool = False) -> None:
         """`sliced`: under the rules by which rounds are merged in slices."""
-        self._rulebook = SLICES if sliced else RULES
+        self._version = 3 if sliced else 2
         self.chains: list[Chain] = []
         self.trainings: list[Training] = []
         self.entries: list[SignedTransaction | None] = []
@@ -99,14 +98,14 @@ class Log:
     def found(self, author: Author) -> None:
         known = papers()
         founder = NewOrganisation(FOUNDER, "Simulated", (Anchor(known.authority),))
-        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", max(self._rulebook), 0)
-        self.append(author.write(Chain(rulebook=self._rulebook), network.CONTRACT, genesis), 0)
+        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", self._version, 0)
+        self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
 
     def append(self, entry: SignedTransaction, now_ms: int) -> int:
         """Returns the height of the entry, also when it is on the chain already. Raises `Rejection`."""
         if entry.id in self.heights:
             return self.heights[entry.id]
-        before = self.head if self.chains else Chain(hashes=self._hashes, rulebook=self._rulebook)
+        before = self.head if self.chains else Chain(hashes=self._hashes)
         time_ms = before.next_time(papers().valid_from_ms + BEGIN_MS + now_ms)
         world = before.try_transaction(before.world, entry, time_ms)
         self._extend(before, world, time_ms, entry)

@@ -29,7 +29,7 @@ from swarmlearning.ledger.contracts.taskrunner import taskrunner
 from swarmlearning.ledger.contracts.tasks import lines, tasks
 from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
 from swarmlearning.ledger.contracts.training.state import Terms, Training, weight_in
-from swarmlearning.ledger.rules import RULES, SLICES
+from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.world import World
 
 _Item = TypeVar("_Item")
@@ -283,5 +283,5 @@ def _is_of(value: Any, of: inspect.Type) -> bool:
 
 def place_of(kind: type[Body], contract: str) -> str:
     """The contract to which bodies of this kind are sent: the network's, or this one."""
-    owner, _ = SLICES[max(SLICES)].handlers[kind]
+    owner, _ = RULES[max(RULES)].handlers[kind]
     return owner.kind if owner.single else contract

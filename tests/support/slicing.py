@@ -37,7 +37,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.slices import Slice, Slicing, roots_of
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Result, Round, Training
-from swarmlearning.ledger.rules import SLICES
+from swarmlearning.ledger.rules import RULES
 
 VERSION = 3
 LARGE = 256 * 2**20
@@ -47,7 +47,7 @@ SITES = ("a", "b", "c", "d")
 
 def sliced_ledger() -> Ledger:
     """A network under the rules that know slices, with an operator."""
-    made = Ledger(AUTHORITIES["org-1"], Chain(rulebook=SLICES), rules=VERSION, newest_rules=VERSION)
+    made = Ledger(AUTHORITIES["org-1"], Chain(rulebook=RULES), rules=VERSION, newest_rules=VERSION)
     made.join("op-1", "SWCI")
     return made
 

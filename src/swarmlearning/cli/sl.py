@@ -231,6 +231,7 @@ class SlOptions:
                 leader_failure_seconds=environment.sl_leader_failure_base_timeout,
                 initial=environment.sl_initial_sync,
                 non_finite=environment.sl_non_finite,
+                merges_slices=environment.sl_slices == "auto",
                 origin=_origin(environment.sl_origin),
             ),
             compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),

@@ -82,6 +82,5 @@ Rulebook: TypeAlias = Mapping[int, Rules]
 """The rules by version."""
 
 RULES: Rulebook = {1: Rules(1, KINDS_1, persons=False), 2: Rules(2, KINDS_2), 3: Rules(3, KINDS)}
-"""All versions that this program knows. 2: the kind `experiment`, and on whose behalf operators act."""
-SLICES: Rulebook = {**RULES, 3: Rules(3, KINDS)}
-"""These and the next one, of which the sites' part is not whole yet. 3: rounds merged in slices."""
+"""All versions that this program knows. 2: the kind `experiment`, and on whose behalf operators act. 3: rounds merged
+in slices."""

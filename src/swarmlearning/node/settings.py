@@ -41,6 +41,8 @@ class SlEnvironment(Environment):
     SL_INITIAL_SYNC                   what all start from: `merged`, or `one`, a single contributor's model (ours)
     SL_NON_FINITE                     what a model with NaN or infinity, anybody's, means for this site's training:
                                       `exclude`, it goes on without that model, or `fail`, it ends (ours)
+    SL_SLICES                         whether this site merges slices of rounds for all: `auto`, if others can connect
+                                      to it, or `never`; where no site does, leaders merge alone (ours)
     SL_KEEP_BEST                      keep the model of the best round beside the last one: `metric`, that with the
                                       highest mean metric; `loss`, with the lowest mean loss; `true`, by the metric
                                       where sites report one, else by the loss (ours)
@@ -59,6 +61,7 @@ class SlEnvironment(Environment):
     sl_model_params_compression_threshold_mb: float = Field(default=250.0, ge=0)
     sl_initial_sync: InitialSync = "merged"
     sl_non_finite: OnNonFinite = "exclude"
+    sl_slices: Literal["auto", "never"] = "auto"
     sl_keep_best: KeepBest = ""
     sl_uid: str = ""
     sl_origin: str = ""

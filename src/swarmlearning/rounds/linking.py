@@ -9,7 +9,7 @@ from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, SLOW_RATE, TOO_SLOW
 from swarmlearning.rounds.slices import LinkMeasured
 
-CHANGED: Final = 1.25
+CHANGED: Final = 1.5
 """Factor by which a link has to differ from what is stated to be stated anew."""
 
 

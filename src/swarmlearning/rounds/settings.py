@@ -39,7 +39,7 @@ OnNonFinite: TypeAlias = Literal["exclude", "fail"]
 @dataclass(frozen=True)
 class RoundSettings:
     """The original's settings that concern rounds (see `node/settings.py`), `initial` and `non_finite`; `origin`:
-    the task for which a SWOP has started this SL."""
+    the task for which a SWOP has started this SL; `merges_slices`: it merges slices of rounds, if it can."""
 
     make_me_admin: bool
     full_quorum_seconds: float
@@ -47,6 +47,7 @@ class RoundSettings:
     initial: InitialSync
     non_finite: OnNonFinite = "exclude"
     origin: Origin | None = None
+    merges_slices: bool = True
 
     def patience(self, current: Round) -> float:
         """Seconds that a leader may be quiet while its round is due; doubled as leaders are deposed, so that even a

@@ -43,17 +43,22 @@ class Capacity:
         return busy[len(busy) * 3 // 4] if busy else 0
 
 
-async def measured(
-    received: Callable[[], int],
-    sent: Callable[[], int],
-    merges: Callable[[], bool],
-    report: Callable[[LinkMeasured], None],
-) -> None:
-    """Reports this node's link now and then, until cancelled. `received`, `sent`: bytes of models so far."""
-    down, up = Capacity(received), Capacity(sent)
-    while True:
-        for _ in range(REPORT_EVERY):
-            await asyncio.sleep(SECONDS)
-            down.look()
-            up.look()
-        report(LinkMeasured(up.speed, down.speed, merges()))
+class OwnLink:
+    """This node's link. `received`, `sent`: bytes of models so far; `merges`: whether it merges slices for others."""
+
+    def __init__(self, received: Callable[[], int], sent: Callable[[], int], merges: Callable[[], bool]) -> None:
+        self._down, self._up, self._merges = Capacity(received), Capacity(sent), merges
+
+    @property
+    def measured(self) -> LinkMeasured:
+        """What is known of it now."""
+        return LinkMeasured(self._up.speed, self._down.speed, self._merges())
+
+    async def report(self, to: Callable[[LinkMeasured], None]) -> None:
+        """Measures it, and reports it now and then, until cancelled."""
+        while True:
+            for _ in range(REPORT_EVERY):
+                await asyncio.sleep(SECONDS)
+                self._down.look()
+                self._up.look()
+            to(self.measured)

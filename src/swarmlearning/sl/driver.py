@@ -38,7 +38,7 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.sl.capacity import measured
+from swarmlearning.sl.capacity import OwnLink
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
@@ -89,6 +89,7 @@ class Driver:
         self.effects = Effects(
             self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, lock
         )
+        self._link = OwnLink(lambda: self.effects.received, lambda: watch.sent, self._merges)
         self._lock = lock
         if lock:
             lock.warn, lock.tell = _in_loop(self.narrator.locked), _in_loop(self.narrator.tell)
@@ -108,16 +109,16 @@ class Driver:
         try:
             self._tasks.start(self._follow())
             self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
-            self._tasks.start(
-                measured(lambda: self.effects.received, lambda: self._watch.sent, self._merges, self._handle)
-            )
+            self._tasks.start(self._link.report(self._handle))
             await self._tasks.ended
         finally:
             await self._tasks.stop()
             await self.ml.channel.stop()
 
     def _merges(self) -> bool:
-        """Whether others connect to this node, and not through a relay: it can merge slices for them."""
+        """Whether this node merges slices: others can connect to it, and not only through a relay."""
+        if not self._settings.merges_slices:
+            return False
         known = network.node(self._follower.chain.world, self._uid)
         return known is not None and RELAY not in known.addresses
 
@@ -141,6 +142,7 @@ class Driver:
                     self._perform(action)
             if isinstance(event, SessionRequested):
                 self._advance(self._follower.chain)
+                self._handle(self._link.measured)
         except OutOfOrder:
             raise
         except Exception as error:  # noqa: BLE001 - it becomes the result of `run`
