@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo screenshots gallery simulate soak soak-sns \
+.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo screenshots gallery simulate mutate-slices soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers bench-ui
 
 help:
@@ -34,6 +34,7 @@ help:
 	@echo "make e2e-logs     archives of logs of 3 SNs, 4 SLs and a SWOP with planted secrets, each check by name, and their page in a browser"
 	@echo "make e2e-ui       what a person does with a swarm in the browser, from hosts to logs, each check by name"
 	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (SLICES=1: rounds are merged in slices; TRACE=1 shows what happens)"
+	@echo "make mutate-slices  puts faults into the code of slices and says what finds each: SEEDS=60 (FAULT=words of its name)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
@@ -220,6 +221,10 @@ FIRST ?= 0
 TRACE ?=
 simulate: $(STAMP)
 	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace) $(if $(SLICES),--slices)
+
+FAULT ?=
+mutate-slices: $(STAMP)
+	@PYTHONPATH=tests $(RUN)/python -m simulation.mutants --first $(FIRST) --seeds $(if $(filter 2000,$(SEEDS)),60,$(SEEDS)) --only "$(FAULT)"
 
 N ?= 2 4 8
 MB ?= 1 10 100 400

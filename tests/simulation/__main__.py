@@ -144,14 +144,16 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="on one processor")
     parser.add_argument("--slices", action="store_true", help="rounds are merged in slices")
     asked = parser.parse_args()
     if asked.trace:
         for seed in range(asked.first, asked.first + asked.seeds):
             print("\n".join(trace(seed, asked.slices)))
         return 0
+    run = simulate if asked.alone else simulate_in_parallel
     try:
-        found = simulate_in_parallel(asked.first, asked.seeds, asked.slices)
+        found = run(asked.first, asked.seeds, asked.slices)
     except AssertionError as error:
         print(error)
         return 1

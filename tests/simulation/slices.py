@@ -13,8 +13,8 @@ from unittest.mock import patch
 from simulation import locks, models
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
 from swarmlearning.ledger.contracts.training import ways
+from swarmlearning.ledger.contracts.training.serving import readable_slices
 from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe
-from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.rounds.events import Dropped, LocalFailure
 from swarmlearning.rounds.slices import (
     Assemble,
@@ -120,7 +120,13 @@ def _get_range(task: "Task", work: MergeSlice, left: list[str]) -> None:
 
 def _serves(holder: "Site", site: "Site", work: MergeSlice, digest: str) -> bool:
     """Returns whether a holder that is reached serves the range."""
-    if not holder.alive or holder.shielded or holder.revoked or site.revoked or not _may_read(site, holder, work):
+    if (
+        not holder.alive
+        or holder.shielded
+        or holder.revoked
+        or site.revoked
+        or not _may_read(site, holder, work, digest)
+    ):
         return False
     if not locks.serves(holder, digest, site.decided_on):
         return False
@@ -130,14 +136,11 @@ def _serves(holder: "Site", site: "Site", work: MergeSlice, digest: str) -> bool
     return True
 
 
-def _may_read(site: "Site", holder: "Site", work: MergeSlice) -> bool:
+def _may_read(site: "Site", holder: "Site", work: MergeSlice, digest: str) -> bool:
     """Returns whether the holder serves this range, by the newest state that either knows."""
     state = site.swarm.log.training(max(site.decided_on, holder.link.height))
-    slicing = slicing_of(state, work.recipe.round)
-    if slicing is None or work.slice >= len(slicing.slices):
-        return False
-    found = slicing.slices[work.slice]
-    return (found.start, found.stop) == (work.start, work.stop) and site.uid in found.readers
+    found = readable_slices(state, holder.uid, digest, {site.uid}) or ()
+    return any((each.start, each.stop) == (work.start, work.stop) for each in found)
 
 
 def _got_range(task: "Task", work: MergeSlice, holder: "Site", rest: list[str]) -> None:

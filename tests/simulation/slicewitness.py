@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from simulation import slices
 from simulation.models import name
 from simulation.violation import require
-from swarmlearning.ledger.bodies import Publish, Sliced
+from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sliced
 from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
+from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.slices import UNITS, Slicing, units_read
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
@@ -30,8 +31,10 @@ class SliceWitness:
     def advanced(self, before: Training, after: Training, sender: str, body: object) -> None:
         """Checks the newest state, and what this node has stated last."""
         self._check_kept(before, after)
+        self._check_said(before, after, sender, body)
         for slicing in after.slicings:
             self._check_readers(before, after, slicing)
+            self._check_excluded(before, slicing, sender, body)
             self._check_cut(slicing)
             self._check_statements(slicing)
             current = after.round
@@ -40,10 +43,41 @@ class SliceWitness:
                 require(recipe.name == slicing.recipe, f"the slices of round {slicing.round} are of another recipe")
                 roots = tuple(slices.true_root(recipe, each.start, each.stop) for each in slicing.slices)
                 self._results[slicing.recipe] = (slices.true_result(recipe), roots)
+
+    def _check_said(self, before: Training, after: Training, sender: str, body: object) -> None:
+        """Who has merged a slice was to do so; what an honest site states is true."""
         site = self._swarm.sites.get(sender)
-        if site is not None and not site.lies and isinstance(body, Sliced):
-            true = body.root == self.true_root_of(body.recipe, body.slice)
-            require(true, f"{sender} states as merged what it has not merged: slice {body.slice} of round {body.round}")
+        honest = site is not None and not site.lies
+        match body:
+            case Sliced(round=number, recipe=recipe, slice=index, root=root):
+                found = _the(before, number).slices[index]
+                what = f"{sender} states as merged what it has not merged: slice {index} of round {number}"
+                require(sender in {found.merger, *found.former}, f"{what}: that is for {found.merger}")
+                require(not honest or root == self.true_root_of(recipe, index), what)
+            case Held(round=number, recipe=recipe, slices=indexes) if site is not None:
+                for index in indexes:
+                    known = {each for each, uids in _the(after, number).slices[index].copies.items() if sender in uids}
+                    kept = any(site.store.has_slice(recipe, index, each) for each in known)
+                    lost = any(uid == sender for uid, _ in self._swarm.witness.damaged)
+                    own = sender in _the(after, number).slices[index].roots
+                    require(kept or lost or own, f"{sender} does not hold slice {index} of round {number}, as it says")
+            case Reassign(slices=indexes):
+                for index in indexes:
+                    given, slicing = after.slicings[-1].slices[index].merger, after.slicings[-1]
+                    spare = self._spare(after, slicing, index)
+                    require(given != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
+
+    def _check_excluded(self, before: Training, slicing: Slicing, sender: str, body: object) -> None:
+        """Nobody is left out by the word of one, but where no other can judge."""
+        known = slicing_of(before, slicing.round)
+        fresh = {each.uid for each in slicing.excluded} - {each.uid for each in (known.excluded if known else ())}
+        for uid in fresh if known else ():
+            by = {each.by for each in known.faults if each.uid == uid}
+            if isinstance(body, ReportFault) and body.exclusion.uid == uid:
+                by.add(sender)
+            able = set(mergers(before, known)) - {uid}
+            blocked = any(able <= unable_to(slicing, index) | {sender} for index in range(len(slicing.slices)))
+            require(len(by) > 1 or len(able) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
 
     def true_root_of(self, recipe: str, index: int) -> str:
         """Returns the name of the slice as everybody merges it who does not lie."""
@@ -62,6 +96,11 @@ class SliceWitness:
     def _check_kept(self, before: Training, after: Training) -> None:
         """A round that goes on with the same contributors, in a new term or not, goes on with its slices."""
         was, now = before.round, after.round
+        if (result := after.result) is not None and not all_hold(after):
+            held = before.result is not None and before.result.digest == result.digest
+            lacks = slicing_of(after, result.closed.number) is None
+            gone = lacks and slicing_of(before, result.closed.number) is not None and (held or was is not None)
+            require(not gone, f"the slices of the standing result of round {result.closed.number} are gone")
         if was is None or now is None or (before.run, was.number) != (after.run, now.number) or now.phase != "frozen":
             return
         known, slicing = slicing_of(before, was.number), slicing_of(after, now.number)
@@ -75,6 +114,9 @@ class SliceWitness:
         """Nobody reads a whole model, as long as another could have merged the slice that makes it whole."""
         known = slicing_of(before, slicing.round)
         fresh = known is None or len(known.slices) != len(slicing.slices)
+        for one, other in zip(known.slices, slicing.slices, strict=True) if known and not fresh else ():
+            forgotten = {one.merger, *one.former} - {other.merger, *other.former}
+            require(not forgotten, f"that {forgotten} may have read a slice of round {slicing.round} is forgotten")
         for uid in {each.merger for each in slicing.slices}:
             if units_read(slicing, uid) < UNITS or (known and units_read(known, uid) == UNITS):
                 continue
@@ -103,6 +145,8 @@ class SliceWitness:
             before = self._stated.setdefault((slicing.recipe, index), {})
             lost = before.keys() - each.roots.keys()
             require(not lost, f"what {sorted(lost)} stated of slice {index} of round {slicing.round} is gone")
+            changed = [uid for uid, root in before.items() if each.roots[uid] != root]
+            require(not changed, f"{changed} have stated slice {index} of round {slicing.round} twice")
             before.update(each.roots)
 
     def result_of(self, work: Assemble) -> str:
@@ -125,7 +169,7 @@ class SliceWitness:
     def published(self, before: Training, sender: str, body: Publish) -> None:
         """Checks a result: it is what its recipe says, of the same contributors in all slices, and kept twice."""
         slicing = slicing_of(before, body.round)
-        if slicing is None or sender not in self._swarm.sites:
+        if slicing is None:
             return
         what = f"the result of round {body.round}, in slices, by {sender}"
         contributors = {part.uid for part in body.receipt.contributions if part.weight}
@@ -133,6 +177,8 @@ class SliceWitness:
         assert current is not None
         recipe = recipe_of(before, current, slicing.excluded)
         require(contributors == {one.uid for one in recipe.contributors}, f"{what} is of others than its recipe")
+        if sender not in self._swarm.sites:
+            return
         if not any(site.lies for site in self._swarm.sites.values()) and not self._swarm.intruders:
             require(body.result == self._results[slicing.recipe][0], f"{what} depends on who has merged")
         others = set(mergers(before, slicing)) - {sender}
@@ -147,3 +193,10 @@ class SliceWitness:
         if site.store.full or site.store.corrupt or any(uid == of for of, _ in self._swarm.witness.damaged):
             return True
         return site.store.has_slice(slicing.recipe, index, slicing.slices[index].root)
+
+
+def _the(state: Training, number: int) -> Slicing:
+    found = slicing_of(state, number)
+    require(found is not None, f"slices of round {number} are spoken of, which has none")
+    assert found is not None
+    return found

@@ -1,0 +1,213 @@
+"""Faults to put into the code of slices, one at a time (`mutants.py`)."""
+
+from typing import Final, NamedTuple
+
+CONTRACT: Final = "ledger/contracts/training"
+
+
+class Fault(NamedTuple):
+    """In this file (below the package) `sound` is replaced by `faulty`."""
+
+    name: str
+    file: str
+    sound: str
+    faulty: str
+
+
+def _in(file: str, *faults: tuple[str, str, str]) -> list[Fault]:
+    return [Fault(name, file, sound, faulty) for name, sound, faulty in faults]
+
+
+FAULTS: Final = (
+    *_in(
+        f"{CONTRACT}/slices.py",
+        (
+            "the first of two contradicting mergers is believed",
+            'return "" if others and others[0][1] == count else first',
+            "return first",
+        ),
+        ("whoever has stated anything holds the slice", "if stated == root}.union(", "if stated}.union("),
+        ("slices overlap", "            start = stop\n", "            start = stop - 1\n"),
+        ("one that says so merges nearly all", "most = Fraction(LARGEST_SHARE, len(found))", "most = Fraction(1)"),
+        ("a slow site merges as much as others", "(speed * seconds - 1) / (sites - 2)", "Fraction(1, len(speeds))"),
+    ),
+    *_in(
+        f"{CONTRACT}/recipes.py",
+        ("who is left out stays in the recipe", ".union(each.uid for each in excluded)", ""),
+        ("models without weight are merged", "if one.weight > 0 and uid not in out]", "if uid not in out]"),
+        (
+            "one who can merge is enough to cut",
+            "if len(able := _mergers(state, current)) < 2:",
+            "able = _mergers(state, current)\n    if False:",
+        ),
+        (
+            "the same member merges the same part for ever",
+            "turn = current.number % len(able) if able else 0",
+            "turn = 0",
+        ),
+    ),
+    *_in(
+        f"{CONTRACT}/assigning.py",
+        ("what only the leader holds is published", "or (others and not live_holders(each, others))", ""),
+        (
+            "who cannot merge a slice keeps it",
+            "if each.merger in there and each.merger not in unable:",
+            "if each.merger in there:",
+        ),
+        (
+            "a lost merger keeps its slices",
+            "if each.merger in there and each.merger not in unable:",
+            "if each.merger not in unable:",
+        ),
+        ("mergers that contradict each other decide by themselves", " | slicing.slices[index].contradicted", ""),
+        (
+            "a fault that concerns all slices concerns one",
+            "fault.slice == index or fault.exclusion.reason != OF_A_SLICE",
+            "fault.slice == index",
+        ),
+        ("a leader passes a slice on as often as it likes", "if found.passed > term:", "if False:"),
+        (
+            "a leader gives itself what it takes from others",
+            "if uid != leader and uid not in found.former]",
+            "if uid not in found.former]",
+        ),
+        ("whoever has least to do reads a whole model", "self._reads_all(found, uid), self._work", "self._work"),
+        (
+            "nobody decides where nobody is left to ask",
+            "slicing = slicing.with_slice(index, _ruled(state, each, able))",
+            "pass",
+        ),
+        (
+            "who had a slice before is forgotten",
+            "former = tuple(sorted({*found.former, found.merger} - {uid}))",
+            "former = ()",
+        ),
+        ("slices are given to members that nobody can reach", "sorted(reachable or able,", "sorted(able,"),
+        (
+            "who was left out as unreachable merges on",
+            "if can_merge(state, uid) and uid not in out]\n    reachable",
+            "if can_merge(state, uid)]\n    reachable",
+        ),
+    ),
+    *_in(
+        f"{CONTRACT}/slicing.py",
+        ("anybody states what it was not to merge", "if uid not in found.readers:", "if False:"),
+        ("a merger changes its word", "if uid in found.roots:\n        raise", "if False:\n        raise"),
+        ("copies of other bytes count", "if body.roots != roots_of(before.slices, body.slices):", "if False:"),
+        ("anybody reports faults in slices of others", "if uid != found.merger:", "if False:"),
+        ("faults of strangers are noted", "if body.exclusion.uid not in {", "if False and body.exclusion.uid not in {"),
+        (
+            "a leader publishes before slices are held",
+            "if lacking := not_held(state, slicing, uid):",
+            "if lacking := []:",
+        ),
+        ("a leader leaves out whom it likes", "!= {part.uid for part in slicing.excluded} - kept:", "== {'nobody'}:"),
+        ("faults of who is left out count on", "if each.uid in contributors)", "if True)"),
+        (
+            "who has read what is forgotten with the recipe",
+            "each.merger, each.former, passed=each.passed",
+            "each.merger",
+        ),
+        (
+            "a statement is thrown away with every new recipe or term",
+            "return state if recipe.name == known.recipe else _with(",
+            "return _with(",
+        ),
+        (
+            "the word of one leaves a contributor out",
+            "or are_enough(state, uid, organisations)",
+            "or bool(organisations)",
+        ),
+        ("where all accuse somebody else nobody is left out", "agreed = agreed or _blocking(state, slicing)", ""),
+        (
+            "too few contributors make a result",
+            "if not enough(state, there) or not (current.base",
+            "if not (current.base",
+        ),
+        ("slices of a standing result are forgotten", "if result and not all_hold(state):", "if False:"),
+        (
+            "slices are cut for another recipe than is merged",
+            "state if recipe.name == known.recipe else",
+            "state if True else",
+        ),
+    ),
+    *_in(
+        "rounds/sharing.py",
+        (
+            "what was fetched is stated as merged",
+            "if index in known.merged:",
+            "known.merged |= known.here\n            if index in known.merged:",
+        ),
+        (
+            "a fetch that fails ends the merge",
+            'return f"{recipe}/{index}/{kind.__name__}"',
+            'return f"{recipe}/{index}"',
+        ),
+        (
+            "slow mergers keep their slices",
+            "            self._take_from_slow(current, slicing, known)\n",
+            "            pass\n",
+        ),
+        (
+            "nobody holds copies",
+            "            facts.send(Held(slicing.round, slicing.recipe, tuple(new), roots_of(slicing.slices, new)))",
+            "            pass",
+        ),
+        ("faults are not reported", "            elif index in known.found and not", "            elif False and not"),
+        (
+            "the leader does not wait until slices are held",
+            "if known.result and not not_held(facts.training, slicing, facts.uid):",
+            "if known.result:",
+        ),
+        (
+            "a result of slices that do not count is published",
+            "known.roots, known.result = roots, None",
+            "known.roots = roots",
+        ),
+        ("recipes are tidied away", "return recipes.union(", "return set().union("),
+        (
+            "a slice with another digest is taken for it",
+            'return found.root != "" and known.here.get(index) == found.root',
+            "return index in known.here",
+        ),
+        (
+            "a holder that drips is waited for",
+            "known.turns[index] = known.turns.get(index, 0) + 1",
+            "known.turns[index] = 0",
+        ),
+    ),
+    *_in(
+        "rounds/facts.py",
+        (
+            "contributions are given up as the result stands",
+            "if result and slicing_of(training, result.closed.number):",
+            "if False and result:",
+        ),
+    ),
+    *_in(
+        "rounds/watching.py",
+        (
+            "a leader whose members move on counts as quiet",
+            'said = f"{facts.leader_height}/{_statements(facts.training, current)}"',
+            'said = f"{facts.leader_height}"',
+        ),
+    ),
+    *_in(
+        "rounds/leading.py",
+        ("a leader with a full disk leads on", "if of_round or isinstance(task, Merge)", "if isinstance(task, Merge)"),
+        (
+            "the leader reads whole models before the freeze",
+            "if not frozen and is_to_be_sliced(self._facts.training, current.number):",
+            "if False:",
+        ),
+    ),
+    *_in(
+        f"{CONTRACT}/serving.py",
+        ("anybody reads any slice", "if not each.readers.isdisjoint(readers)]", "]"),
+        (
+            "nobody reads slices of the standing result",
+            "for each in (state.round, state.result and state.result.closed) if each]",
+            "for each in (state.round,) if each]",
+        ),
+    ),
+)
