@@ -78,7 +78,7 @@ def simulate(first: int, seeds: int, sliced: bool = False) -> Findings:
     said: Counter[str] = Counter()
     moves: Counter[str] = Counter()
     begun = time.process_time()
-    with signatures_unchecked(), always_chosen(), garbage_kept():
+    with signatures_unchecked(), always_chosen(sliced), garbage_kept():
         for seed in range(first, first + seeds):
             if seed % SEEDS_OF_GARBAGE == 0:
                 gc.collect()
@@ -130,7 +130,7 @@ def report(seed: int, error: Exception, sliced: bool = False) -> str:
 def trace(seed: int, sliced: bool = False) -> list[str]:
     """Returns every step of the swarm of this seed, one a line."""
     lines: list[str] = []
-    with signatures_unchecked(), always_chosen():
+    with signatures_unchecked(), always_chosen(sliced):
         try:
             swarm = random_swarm(seed, lambda now, who, what: lines.append(f"{now:9.3f} {who:8} {what}"), sliced=sliced)
             lines.append(swarm.run())

@@ -15,7 +15,7 @@ from simulation.unsigned import paper, papers, signed
 from support.uids import accept_names
 from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.bodies import Anchor, Body, Genesis, NewOrganisation, Register
-from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.chain import RULES_VERSION, Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
 from swarmlearning.ledger.contracts.network.recovery import quarantine_sealer
@@ -64,9 +64,7 @@ class Author:
 class Log:
     """Every state of the chain, one transaction a block; the entry of a void block is None."""
 
-    def __init__(self, *, sliced: bool = False) -> None:
-        """`sliced`: under the rules by which rounds are merged in slices."""
-        self._version = 3 if sliced else 2
+    def __init__(self) -> None:
         self.chains: list[Chain] = []
         self.trainings: list[Training] = []
         self.entries: list[SignedTransaction | None] = []
@@ -98,7 +96,7 @@ class Log:
     def found(self, author: Author) -> None:
         known = papers()
         founder = NewOrganisation(FOUNDER, "Simulated", (Anchor(known.authority),))
-        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", self._version, 0)
+        genesis = Genesis("simulated", "SN-1", (founder,), known.pems["SN"], "0", RULES_VERSION, 0)
         self.append(author.write(Chain(), network.CONTRACT, genesis), 0)
 
     def append(self, entry: SignedTransaction, now_ms: int) -> int:

@@ -115,8 +115,8 @@ FAULTS: Final = (
         ),
         (
             "the word of one leaves a contributor out",
-            "or are_enough(state, uid, organisations)",
-            "or bool(organisations)",
+            "    return are_enough(state, uid, organisations)",
+            "    return bool(organisations)",
         ),
         ("where all accuse somebody else nobody is left out", "agreed = agreed or _blocking(state, slicing)", ""),
         (

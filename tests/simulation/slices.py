@@ -5,7 +5,7 @@ A slice is named by what truly determines its bytes, so that whoever merges it f
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def always_chosen() -> Iterator[None]:
+def always_chosen(sliced: bool = True) -> Iterator[None]:
     """Rounds are merged in slices inside the block, if that is possible: models are small, so that slow links do not
     make every run take hours."""
-    with patch.object(ways, "FIRST_BYTES", 0):
+    with patch.object(ways, "FIRST_BYTES", 0) if sliced else nullcontext():
         yield
 
 

@@ -70,7 +70,7 @@ class Swarm:
         self.sliced = sliced
         self.dice = random.Random(f"order {seed}")
         self.clock = Clock(self.dice, scenario.haste)
-        self.log = Log(sliced=sliced)
+        self.log = Log()
         self.min_peers = scenario.min_peers
         self.sites: dict[str, Site] = {}
         self.intruders: dict[str, Intruder] = {}
