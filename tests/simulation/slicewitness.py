@@ -1,5 +1,6 @@
 """What is to hold of rounds that are merged in slices, whoever merges, leads or lies."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sl
 from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
-from swarmlearning.ledger.contracts.training.slices import UNITS, Slicing, units_read
+from swarmlearning.ledger.contracts.training.serving import rounds_of
+from swarmlearning.ledger.contracts.training.slices import MOST_MERGERS, UNITS, Slicing, units_read
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.slices import Assemble, MergeSlice
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class SliceWitness:
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm
         self._results: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._taken: set[tuple[int, int, int, int]] = set()
         self._stated: dict[tuple[str, int], dict[str, str]] = {}
 
     def advanced(self, before: Training, after: Training, sender: str, body: object) -> None:
@@ -61,8 +64,17 @@ class SliceWitness:
                     lost = any(uid == sender for uid, _ in self._swarm.witness.damaged)
                     own = sender in _the(after, number).slices[index].roots
                     require(kept or lost or own, f"{sender} does not hold slice {index} of round {number}, as it says")
-            case Reassign(slices=indexes):
+            case ReportFault(round=number, slice=index, exclusion=exclusion):
+                found, current = _the(before, number).slices[index], _round_of(before, number)
+                require(sender == found.merger, f"{sender} reports a fault in slice {index}, for {found.merger}")
+                require(
+                    exclusion.uid in current.submissions, f"{sender} reports {exclusion.uid}, who contributes nothing"
+                )
+            case Reassign(round=number, term=term, slices=indexes):
                 for index in indexes:
+                    taken = (after.run, number, term, index)
+                    require(taken not in self._taken, f"{sender} takes slice {index} twice in term {term}")
+                    self._taken.add(taken)
                     given, slicing = after.slicings[-1].slices[index].merger, after.slicings[-1]
                     spare = self._spare(after, slicing, index)
                     require(given != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
@@ -114,6 +126,8 @@ class SliceWitness:
         """Nobody reads a whole model, as long as another could have merged the slice that makes it whole."""
         known = slicing_of(before, slicing.round)
         fresh = known is None or len(known.slices) != len(slicing.slices)
+        if fresh:
+            self._check_shares(after, slicing)
         for one, other in zip(known.slices, slicing.slices, strict=True) if known and not fresh else ():
             forgotten = {one.merger, *one.former} - {other.merger, *other.former}
             require(not forgotten, f"that {forgotten} may have read a slice of round {slicing.round} is forgotten")
@@ -127,6 +141,13 @@ class SliceWitness:
                 if each.merger == uid and uid not in known.slices[index].readers:
                     spare = self._spare(after, slicing, index)
                     require(not spare, f"{uid} reads all of round {slicing.round}, and {spare} could have merged")
+
+    def _check_shares(self, state: Training, slicing: Slicing) -> None:
+        """Nobody gets more than twice the mean share by its own word."""
+        able = [uid for uid in mergers(state, slicing) if state.members[uid].present]
+        most = 2 * UNITS / max(1, min(len(able), MOST_MERGERS, len(slicing.slices))) + 2
+        for uid in able:
+            require(units_read(slicing, uid) <= most, f"{uid} is to merge far more than others: {slicing.slices}")
 
     def _spare(self, state: Training, slicing: Slicing, index: int) -> list[str]:
         """Returns who could have been given this slice in the place of its merger, and would not have read all."""
@@ -183,6 +204,9 @@ class SliceWitness:
             require(body.result == self._results[slicing.recipe][0], f"{what} depends on who has merged")
         others = set(mergers(before, slicing)) - {sender}
         for index, each in enumerate(slicing.slices):
+            counts = sorted(Counter(each.roots.values()).values())
+            open_still = not each.ruled and len(counts) > 1 and counts[-1] == counts[-2]
+            require(not open_still, f"{what}: nobody has decided what slice {index} is")
             kept = [uid for uid in others & each.holders if self._keeps(uid, slicing, index)]
             require(bool(kept) or not others, f"{what}: nobody else keeps slice {index}")
 
@@ -193,6 +217,10 @@ class SliceWitness:
         if site.store.full or site.store.corrupt or any(uid == of for of, _ in self._swarm.witness.damaged):
             return True
         return site.store.has_slice(slicing.recipe, index, slicing.slices[index].root)
+
+
+def _round_of(state: Training, number: int) -> Round:
+    return next(current for current in rounds_of(state) if current.number == number)
 
 
 def _the(state: Training, number: int) -> Slicing:
