@@ -7,7 +7,7 @@ from support.roundnode import SETTINGS, Node
 from support.slicing import InSlices, frozen, root
 from swarmlearning.ledger.bodies import Depose, Exclusion, Held, Publish, Reassign, ReportFault, Sliced, StateLink
 from swarmlearning.ledger.contracts.training.slices import roots_of
-from swarmlearning.rounds.events import Action, Cancel, Dropped, Keep, LocalFailure, Send, TimerFired
+from swarmlearning.rounds.events import Action, Cancel, Dropped, Keep, LocalFailure, Send, SetTimer, TimerFired
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.slices import (
     Assemble,
@@ -40,8 +40,8 @@ class Sharer(Node):
         for action in actions:
             if isinstance(action, Keep):
                 self.kept = set(action.digests)
-        self.timers += [action for action in actions if type(action).__name__ == "SetTimer"]
-        return [action for action in actions if type(action).__name__ not in ("Keep", "SetTimer")]
+        self.timers += [action for action in actions if isinstance(action, SetTimer)]
+        return [action for action in actions if not isinstance(action, Keep | SetTimer)]
 
     @property
     def recipe(self) -> str:

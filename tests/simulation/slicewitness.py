@@ -83,7 +83,9 @@ class SliceWitness:
         """Nobody is left out by the word of one, but where no other can judge."""
         known = slicing_of(before, slicing.round)
         fresh = {each.uid for each in slicing.excluded} - {each.uid for each in (known.excluded if known else ())}
-        for uid in fresh if known else ():
+        if known is None:
+            return
+        for uid in fresh:
             by = {each.by for each in known.faults if each.uid == uid}
             if isinstance(body, ReportFault) and body.exclusion.uid == uid:
                 by.add(sender)

@@ -199,6 +199,8 @@ class Walk:
                 current = self.play.state.round
                 receipt = receipt_of(current if current else self.play.result.closed, {})
                 return Merged(number, term, merged(number), 1, receipt)
+            case _:
+                raise AssertionError(f"nothing is merged in slices here: {work}")
 
     def _released(self, task: Release) -> Event:
         """What a privacy lock makes of a model."""
