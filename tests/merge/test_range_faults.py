@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from merge.model_files import Model, bfloat16, random_models, ranges, save, sources, stored
+from swarmlearning.merge import streaming
 from swarmlearning.merge.constants import standing
 from swarmlearning.merge.faults import Fault, Faulty, is_proven, together
 from swarmlearning.merge.geomedian import Look, begin, settle
@@ -48,6 +49,14 @@ def test_nothing_is_written_by_who_has_found_none_at_fault_elsewhere(tmp_path: P
     given_sources = sources(tmp_path, [{"w": np.array([1, 2, NAN])}, {"w": np.array([3, 4, NAN])}])
     save(tmp_path / "previous", {"w": np.zeros(3)})
     assert faults_of(given_sources, tmp_path / "previous", Range(16, 24)) == {"a": Fault("w", 16), "b": Fault("w", 16)}
+
+
+def test_the_first_fault_counts_however_blocks_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "block_elements", lambda models: 1)
+    rows = [np.where(np.isin(np.arange(40), places), NAN, 1.0) for places in ([3, 30], [], [25, 39])]
+    given_sources = sources(tmp_path, [{"w": row} for row in rows])
+    found = faults_of(given_sources, None, Range(0, 320))
+    assert {uid: fault.at for uid, fault in found.items()} == {"a": 24, "c": 200}
 
 
 def test_a_sum_beyond_float64_is_the_fault_of_the_largest_value(tmp_path: Path) -> None:
