@@ -226,6 +226,13 @@ def test_the_one_contributor_of_a_first_round_is_at_fault_for_a_nan(tmp_path: Pa
     assert not is_proven(fault, header, [1, 1], 8, chunk, None)
 
 
+def test_bytes_of_two_values_are_no_value(tmp_path: Path) -> None:
+    values = np.array([1, 0x3FF00000_7FF00001], np.uint64).view(np.float64)  # finite, and NaN from the fourth byte on
+    header, before = read_header(save(tmp_path / "m", {"w": values})), bytes(16)
+    assert np.isnan(np.frombuffer(values.tobytes(), np.float64, 1, 4)[0])
+    assert not is_proven(Fault("w", 4), header, [1, 1], 0, values.tobytes(), before)
+
+
 def test_of_all_reports_the_first_fault_of_each_model_counts_and_size_only_where_nothing_else_is_wrong() -> None:
     early, late, large = Fault("a", 8), Fault("b", 80), Fault("a", 0, too_large=True)
     assert together([]) == {}
