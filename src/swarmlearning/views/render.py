@@ -10,7 +10,7 @@ from swarmlearning.views.names import Names, displayed, for_person, name_of
 from swarmlearning.views.nodes import Expiry
 from swarmlearning.views.proposals import ProposalView
 from swarmlearning.views.report import RoundReport, TrainingReport
-from swarmlearning.views.training import Activity, Awaited, Participation, Waiting
+from swarmlearning.views.training import Activity, Awaited, Participation, Slices, Waiting
 
 LONGEST_LIST = 20
 SHOWN_GAPS = 8
@@ -76,11 +76,19 @@ def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
         case "leaderless":
             return f"{number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
         case "merging":
+            if facts.slices is not None:
+                return f"{number}: {_slices_text(facts.slices, facts.have, names)}{earlier}"
             return f"{number}: {_leader(facts, names, addresses or {})} is merging {facts.have} models{earlier}"
         case "collecting":
             since = f", open since {clock(facts.since_ms)}" if facts.since_ms is not None else ""
             counts = f"{facts.have} models in, minPeers {facts.need}{_organisations(facts)}"
             return f"{number}{since}: {counts}{waits}{earlier}"
+
+
+def _slices_text(slices: Slices, models: int, names: Names) -> str:
+    waits = listed([f"{name_of(names, uid)} ({count})" for uid, count in slices.waits.items()])
+    text = f"{slices.mergers} sites merge {models} models in {slices.count} slices, {slices.merged} of them are merged"
+    return f"{text}; waiting for {waits}" if waits else text
 
 
 def without_script(idle: Collection[str], names: Names) -> str:

@@ -3,6 +3,7 @@
 Members are named by UID and instants are block times in milliseconds; `render` makes text of them.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -11,6 +12,8 @@ import msgspec
 
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.losing import misses
+from swarmlearning.ledger.contracts.training.slices import live_holders
+from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import (
     Attendance,
     Member,
@@ -106,6 +109,16 @@ class Participation(msgspec.Struct, frozen=True):
         return all(member.contributed >= self.rounds for member in self.members)
 
 
+class Slices(msgspec.Struct, frozen=True):
+    """How far a round has come that is merged in slices: `merged` of `count` are, each by one of `mergers` sites.
+    `waits`: the slices that are still to come, by the member that merges them."""
+
+    count: int
+    merged: int
+    mergers: int
+    waits: dict[str, int]
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """The state of a training, and for whom it waits.
 
@@ -115,7 +128,8 @@ class Waiting(msgspec.Struct, frozen=True):
     that take no part in the network any more, where those that are left are fewer than a round needs. `to_join`: of so
     many more organisations sites have to join, since all sites of others have left. `once_unreachable`: members from
     which a leader of this round could not fetch, though a later one could, or may. `idle`: while sessions are missing,
-    the SLs that are there and have none in any training: no script has connected to them.
+    the SLs that are there and have none in any training: no script has connected to them. `slices`: None where one
+    leader merges the round.
     """
 
     contract: str
@@ -135,6 +149,7 @@ class Waiting(msgspec.Struct, frozen=True):
     to_join: int = 0
     once_unreachable: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    slices: Slices | None = None
 
 
 def main_contract(world: World) -> str:
@@ -173,10 +188,22 @@ def waiting(state: Training) -> Waiting:
             for uid in sorted(state.members)
             if uid not in counted or _is_unreachable(state, current, uid)
         ),
+        slices=slices_of(state, current),
     )
     staying = organisations_of(state, [uid for uid, one in state.members.items() if one.attendance != "left"])
     to_join = max(0, needed_organisations(state) - len(staying))
     return msgspec.structs.replace(_with_organisations(state, facts, counted), to_join=to_join)
+
+
+def slices_of(state: Training, current: Round) -> Slices | None:
+    """Returns how far the slices of this round have come; None where one leader merges it."""
+    slicing, there = slicing_of(state, current.number), alive(state)
+    if slicing is None:
+        return None
+    waits = Counter(each.merger for each in slicing.slices if not live_holders(each, there))
+    mergers = {each.merger for each in slicing.slices}
+    count = len(slicing.slices)
+    return Slices(count, count - waits.total(), len(mergers), dict(sorted(waits.items())))
 
 
 def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) -> Waiting:
@@ -238,13 +265,18 @@ def activity(state: Training, member: Member) -> Activity:
         return away
     if state.over:
         return "loading"
-    if current and current.phase == "frozen" and current.leader == member.uid:
+    if current and current.phase == "frozen" and _merges(state, current, member.uid):
         return "merging"
     if member.finished:
         return "finished"
     if current and member.uid in current.submissions:
         return "submitted"
     return "late" if current and member.uid in current.late else "training"
+
+
+def _merges(state: Training, current: Round, uid: str) -> bool:
+    slices = slices_of(state, current)
+    return uid == current.leader if slices is None else uid in slices.waits
 
 
 def _awaited(state: Training, uid: str) -> Awaited:

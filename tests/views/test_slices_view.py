@@ -1,0 +1,23 @@
+"""What people are shown of a round that is merged in slices."""
+
+from support.slicing import frozen
+from swarmlearning.views.render import waiting_text
+from swarmlearning.views.training import activity, waiting
+
+
+def test_a_round_in_slices_shows_how_many_are_merged_and_who_is_waited_for() -> None:
+    play = frozen("a", "b", "c")
+    assert waiting_text(waiting(play.state), {"b": "site-b"}) == (
+        "round 0: 3 sites merge 3 models in 12 slices, 0 of them are merged; waiting for a (4), site-b (4), c (4)"
+    )
+    play.merge(*play.of("a"), *play.of("b"))
+    assert waiting_text(waiting(play.state), {}) == (
+        "round 0: 3 sites merge 3 models in 12 slices, 8 of them are merged; waiting for c (4)"
+    )
+    assert {uid: activity(play.state, play.state.members[uid]) for uid in "abc"} == {
+        "a": "submitted",
+        "b": "submitted",
+        "c": "merging",
+    }
+    play.merge(*play.of("c"))
+    assert waiting_text(waiting(play.state), {}).endswith("in 12 slices, 12 of them are merged")
