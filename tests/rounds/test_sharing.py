@@ -9,6 +9,7 @@ from swarmlearning.ledger.bodies import Depose, Exclusion, Held, Publish, Reassi
 from swarmlearning.ledger.contracts.training.slices import roots_of
 from swarmlearning.rounds.events import Action, Cancel, Dropped, Keep, LocalFailure, Send, SetTimer, TimerFired
 from swarmlearning.rounds.machine import RoundMachine
+from swarmlearning.rounds.settings import LEAST_SECONDS
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
@@ -299,6 +300,54 @@ def test_a_leader_takes_a_slice_from_a_merger_that_has_stated_it_and_serves_it_t
     assert sent(node.over(f"{node.recipe}/{index}/{other}")) == [Reassign(0, 0, node.recipe, (index,))]
 
 
+def test_a_leader_waits_no_longer_for_a_slice_that_nobody_gets_than_those_before_it() -> None:
+    """Leaders were deposed before the time was over that each gave the merger anew (seed 204)."""
+    play = frozen()
+    rehearsal = play.copied()
+    depose = Depose(0, 0, 1, play.ledger.chain.height, "progress")
+    rehearsal.send(play.leader, depose)
+    node = Sharer(play, rehearsal.leader)
+    (walled, *_) = play.others(play.leader, node.uid)
+    index = play.of(walled)[0]
+    play.merge(index)
+    node.advance()
+    node.handle(SliceMissing(node.recipe, index, "nobody could give it"))
+    (timer,) = [each for each in node.timers if each.timer.subject == f"{node.recipe}/{index}/{walled}/missed"]
+    assert timer.seconds == LEAST_SECONDS
+    assert node.handle(TimerFired(timer.timer, 0)) == [], "it does not lead"
+    play.send(play.leader, depose)
+    assert sent(node.advance()) == [Reassign(0, 1, node.recipe, (index,))]
+
+
+def test_a_slice_is_fetched_at_once_when_another_member_holds_it() -> None:
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    walled, other = play.others(node.uid)[:2]
+    index = play.of(walled)[0]
+    play.merge(index)
+    node.advance()
+    assert of(FetchSlice, node.handle(SliceMissing(node.recipe, index, "nobody could give it"))) == []
+    play.hold(other, index)
+    (fetch,) = node.advance()
+    assert isinstance(fetch, FetchSlice)
+    assert fetch.holders == (walled, other)
+
+
+def test_a_holder_that_drips_is_the_last_one_to_be_tried_next() -> None:
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    drips, other = play.others(node.uid)[:2]
+    index = play.of(drips)[0]
+    play.merge(index)
+    play.hold(other, index)
+    (fetch,) = node.advance()
+    assert isinstance(fetch, FetchSlice)
+    assert node.over(f"{node.recipe}/{index}/FetchSlice") == [Cancel(fetch)]
+    (again,) = node.over(f"{node.recipe}/{index}/FetchSlice", "retry")
+    assert isinstance(again, FetchSlice)
+    assert again.holders == (other, drips)
+
+
 def test_a_leader_that_cannot_make_the_result_lets_another_lead() -> None:
     play = frozen()
     node = Sharer(play, play.leader)
@@ -316,9 +365,10 @@ def test_nothing_is_remembered_of_the_slices_of_rounds_that_are_over() -> None:
     node.advance()
     index = play.of(play.others(play.leader, node.uid)[0])[0]
     node.handle(SlicesLost(node.recipe))
-    (timer,) = [each for each in node.started("slice") if each.subject.startswith(f"{node.recipe}/{index}/")]
+    timers = {each for each in node.started("slice") if each.subject.startswith(f"{node.recipe}/{index}/")}
+    assert timers
     play.publish()
     play.report()
     node.advance()
     assert not play.state.slicings
-    assert timer not in node.machine._facts.timers._over
+    assert timers.isdisjoint(node.machine._facts.timers._over)

@@ -16,7 +16,7 @@ from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
 from simulation.locks import add_lock
 from simulation.organisations import add_organisations
-from simulation.slices import add_lies, always_chosen
+from simulation.slices import add_slice_troubles, always_chosen
 from simulation.summary import summary
 from simulation.swarm import Swarm, Trace
 from simulation.troubles import add_troubles
@@ -67,7 +67,7 @@ def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False)
     add_organisations(swarm, seed)
     add_lock(swarm, seed)
     if sliced:
-        add_lies(swarm, seed)
+        add_slice_troubles(swarm, seed)
     return swarm
 
 

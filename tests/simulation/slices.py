@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
 
+PAIR_SECONDS = 200.0
+"""Seconds for which two sites do not reach each other."""
+
+
 @contextmanager
 def always_chosen(sliced: bool = True) -> Iterator[None]:
     """Rounds are merged in slices inside the block, if that is possible: models are small, so that slow links do not
@@ -43,11 +47,18 @@ def always_chosen(sliced: bool = True) -> Iterator[None]:
         yield
 
 
-def add_lies(swarm: "Swarm", seed: int) -> None:
+def add_slice_troubles(swarm: "Swarm", seed: int) -> None:
     """Lets a site of this seed's swarm merge wrongly: whoever goes on from its slices goes on from what it has made up,
-    all from the same."""
+    all from the same. Or lets two sites not reach each other, though all others reach both."""
+    dice = random.Random(f"troubles of slices {seed}")
     if seed % 7 == 0:
-        random.Random(f"lies {seed}").choice(list(swarm.sites.values())).lies = True
+        dice.choice(list(swarm.sites.values())).lies = True
+    elif seed % 7 in (1, 3) and len(swarm.sites) > 2:
+        one, other = dice.sample(list(swarm.sites), 2)
+        begins, lasts = dice.uniform(0.0, PAIR_SECONDS / 5), dice.uniform(1.0, PAIR_SECONDS)
+        swarm.until_healed(begins + lasts)
+        swarm.struck["pair of sites that do not reach each other"] += 1
+        swarm.clock.after(begins, lambda: swarm.cut({one}, {other}, lasts))
 
 
 def begin(task: "Task", work: MergeSlice | FetchSlice | Assemble) -> None:
@@ -240,5 +251,6 @@ def _assemble(task: "Task", work: Assemble) -> None:
     result = swarm.witness.slices.result_of(work)
     site.store.put(result)
     site.store.assembled[work.recipe] = result
-    swarm.moment("publishing", site)
+    if site.leads:
+        swarm.moment("publishing", site)
     task.end(Assembled(work.recipe, result, swarm.size))

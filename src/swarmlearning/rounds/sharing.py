@@ -39,7 +39,7 @@ from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.linking import Linking
-from swarmlearning.rounds.settings import LONGEST_WORK_PAUSE, RoundSettings
+from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
@@ -61,14 +61,17 @@ COPIES: Final = 2
 
 @dataclass
 class Progress:
-    """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself, faults
-    that it has `found` by slice, how often another holder was tried first (`turns`), and the `result` that was made of
-    all, with these `roots`. `in_vain`: something has failed since the result stands."""
+    """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself; faults
+    that it has `found` by slice; of slices to fetch the holders that were `tried`, how often another one was first
+    (`turns`), and those that none has given (`missed`); the `result` that was made of all, with these `roots`.
+    `in_vain`: something has failed since the result stands."""
 
     here: dict[int, str] = field(default_factory=dict)
     merged: dict[int, str] = field(default_factory=dict)
     found: dict[int, SliceUnmergeable] = field(default_factory=dict)
     turns: dict[int, int] = field(default_factory=dict)
+    tried: dict[int, set[str]] = field(default_factory=dict)
+    missed: set[int] = field(default_factory=set)
     result: Assembled | None = None
     roots: tuple[str, ...] = ()
     in_vain: bool = False
@@ -123,6 +126,7 @@ class Sharing:
         """Nobody has provided the slice."""
         standing = self._standing()
         self._of(failed.recipe).in_vain = standing is not None and standing.recipe == failed.recipe
+        self._of(failed.recipe).missed.add(failed.slice)
         self._pause(FetchSlice, failed.recipe, failed.slice)
 
     def _assembled(self, done: Assembled) -> None:
@@ -186,7 +190,6 @@ class Sharing:
             self._assemble(slicing, known)
             if current is facts.training.round:
                 self._state_copies(current, slicing, known)
-            if current is facts.training.round and current.leader == facts.uid:
                 self._lead(current, slicing, known)
 
     def _rounds(self) -> Iterator[tuple[Round, Slicing]]:
@@ -232,7 +235,12 @@ class Sharing:
         for index, each in enumerate(slicing.slices):
             root, holders = each.root, live_holders(each, there)
             subject = _subject(FetchSlice, slicing.recipe, index)
-            if not root or not holders or _is_here(known, index, each) or facts.timers.pausing(subject):
+            if not root or not holders or _is_here(known, index, each):
+                continue
+            if holders - known.tried.get(index, set()):
+                facts.timers.resume(subject)
+                known.missed.discard(index)
+            if facts.timers.pausing(subject):
                 continue
             late = Timer("slice", NEVER, subject)
             if len(holders) > 1 and facts.timers.every(late, self._linking.seconds(current, slicing, facts.uid)):
@@ -242,6 +250,7 @@ class Sharing:
             order = sorted(holders, key=lambda uid: (uid not in each.roots, place(facts.training, uid)))
             first = known.turns.get(index, 0) % len(order)
             turned = (*order[first:], *order[:first])
+            known.tried[index] = holders
             facts.work.want(FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned), facts.now)
 
     def _assemble(self, slicing: Slicing, known: Progress) -> None:
@@ -272,11 +281,17 @@ class Sharing:
     # --- leading ----------------------------------------------------------------------------------------------------
 
     def _lead(self, current: Round, slicing: Slicing, known: Progress) -> None:
-        facts = self._facts
+        """Publishes as leader what is whole, or takes slices from mergers. Every member counts for how long each should
+        have come: where a leader is deposed the next one does not begin to wait anew."""
+        facts, late = self._facts, self._late(current, slicing, known)
+        if current.leader != facts.uid:
+            return
         if known.result and not not_held(facts.training, slicing, facts.uid):
             facts.send(self._publish(current, slicing, known.result))
-        else:
-            self._take_from_slow(current, slicing, known)
+            return
+        for _, indices in sorted(late.items()):
+            if some := tuple(index for index in indices if _can_be_passed_on(facts, current, slicing, index)):
+                facts.send(Reassign(current.number, current.term, slicing.recipe, some))
 
     def _publish(self, current: Round, slicing: Slicing, result: Assembled) -> Publish:
         recipe = recipe_of(self._facts.training, current, slicing.excluded)
@@ -304,20 +319,23 @@ class Sharing:
         receipt = Receipt(recipe.method, tuple(contributions), tuple(exclusions))
         return Publish(current.number, current.term, result.result, result.size, receipt)
 
-    def _take_from_slow(self, current: Round, slicing: Slicing, known: Progress) -> None:
-        """Takes slices from mergers when they should long have come: also from those that have stated them, and serve
-        them to nobody."""
-        facts = self._facts
+    def _late(self, current: Round, slicing: Slicing, known: Progress) -> dict[str, list[int]]:
+        """Returns the slices, by merger, that should long have come: also those that their merger has stated, and
+        serves to nobody, or not to this node."""
+        timers = self._facts.timers
         late: dict[str, list[int]] = {}
         for index, each in enumerate(slicing.slices):
-            if _is_here(known, index, each) or each.merger == facts.uid:
+            if _is_here(known, index, each) or each.merger == self._facts.uid:
                 continue
-            timer = Timer("slice", facts.key_of(current), f"{slicing.recipe}/{index}/{each.merger}")
-            over = facts.timers.expired(timer, 2 * self._linking.seconds(current, slicing, each.merger))
-            if over and _can_be_passed_on(facts, current, slicing, index):
+            subject = f"{slicing.recipe}/{index}/{each.merger}"
+            over = timers.expired(
+                Timer("slice", NEVER, subject), 2 * self._linking.seconds(current, slicing, each.merger)
+            )
+            if index in known.missed and each.merger in each.holders:
+                over = timers.expired(Timer("slice", NEVER, f"{subject}/missed"), LEAST_SECONDS) or over
+            if over:
                 late.setdefault(each.merger, []).append(index)
-        for _, indices in sorted(late.items()):
-            facts.send(Reassign(current.number, current.term, slicing.recipe, tuple(indices)))
+        return late
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
