@@ -3,11 +3,13 @@
 from fractions import Fraction
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.slicing import opened
+from support.slicing import frozen, opened
+from swarmlearning.ledger.contracts.training.assigning import mergers
 from swarmlearning.ledger.contracts.training.slices import (
     LARGEST_SHARE,
     LEAST_CHUNK,
@@ -275,3 +277,11 @@ def test_a_round_in_which_nobody_can_merge_slices_is_merged_by_its_leader() -> N
         play.link(uid, merges=False)
     play.submit()
     assert play.frozen_whole
+
+
+def test_whom_nobody_could_fetch_from_merges_only_where_there_is_nobody_else() -> None:
+    play = frozen("a", "b")
+    unreachable = {uid: msgspec.structs.replace(each, unreachable=True) for uid, each in play.state.members.items()}
+    members = play.state.members | {"a": unreachable["a"]}
+    assert mergers(msgspec.structs.replace(play.state, members=members), play.slicing) == ["b"]
+    assert set(mergers(msgspec.structs.replace(play.state, members=unreachable), play.slicing)) == {"a", "b"}
