@@ -15,7 +15,7 @@ STRUCK = {
     "pair of sites that do not reach each other",
     "member that reads a whole model",
     *("crash", "freeze", "die", "vanish", "fill", "stick", "cut", "split", "wall off", "drip", "trickle", "lose file"),
-    *("crash of a leader", "freeze of a leader", "fill of a leader", "cut of a leader"),
+    "crash of a leader",
 }
 
 
