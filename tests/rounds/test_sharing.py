@@ -333,6 +333,17 @@ def test_a_slice_is_fetched_at_once_when_another_member_holds_it() -> None:
     assert fetch.holders == (walled, other)
 
 
+def test_a_slice_that_did_not_come_is_not_tried_at_once_because_others_are_lost_here() -> None:
+    """Two that had both lost a slice asked each other for it without a pause (seed 224)."""
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    index = play.of(play.others(node.uid)[0])[0]
+    play.merge(index)
+    node.advance()
+    node.handle(SliceMissing(node.recipe, index, "nobody could give it"))
+    assert of(FetchSlice, node.handle(SlicesLost(node.recipe))) == []
+
+
 def test_a_holder_that_drips_is_the_last_one_to_be_tried_next() -> None:
     play = frozen()
     node = Sharer(play, not_leading(play))

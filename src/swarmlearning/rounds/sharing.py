@@ -237,7 +237,7 @@ class Sharing:
             subject = _subject(FetchSlice, slicing.recipe, index)
             if not root or not holders or _is_here(known, index, each):
                 continue
-            if holders - known.tried.get(index, set()):
+            if holders - known.tried.get(index, holders):
                 facts.timers.resume(subject)
                 known.missed.discard(index)
             if facts.timers.pausing(subject):
