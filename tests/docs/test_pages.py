@@ -27,6 +27,7 @@ with Swarm({"weights": np.zeros(4)}, sync_frequency=5, min_peers=2) as swarm:
 """
 NODES = "SN-1 SN-2 SL-1 SL-2 SWCI-1 SWOP-1"
 SWARM = (
+    "export SWARM_VITALS=false",  # this machine's disk may be nearly full
     f"swarm cert --out cert --host-ip 127.0.0.1 {' '.join(f'--node {node}' for node in NODES.split())}",
     "export SWARM_ID_CAPATH=cert/ca/capath SWARM_ID_CERT=cert/swci-1-cert.pem SWARM_ID_KEY=cert/swci-1-key.pem",
     "swarm sn --sentinel --ordering local --host-ip 127.0.0.1 --data-dir sn"
