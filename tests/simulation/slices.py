@@ -51,7 +51,7 @@ def add_slice_troubles(swarm: "Swarm", seed: int) -> None:
     """Lets a site of this seed's swarm merge wrongly: whoever goes on from its slices goes on from what it has made up,
     all from the same. Or lets two sites not reach each other, though all others reach both."""
     dice = random.Random(f"troubles of slices {seed}")
-    if seed % 7 == 0:
+    if seed % 7 == 0 and not swarm.intruders:  # with these the liars could be the most (seed 224)
         dice.choice(list(swarm.sites.values())).lies = True
     elif seed % 7 in (1, 3) and len(swarm.sites) > 2:
         one, other = dice.sample(list(swarm.sites), 2)
