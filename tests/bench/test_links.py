@@ -43,7 +43,8 @@ def test_bench_links_prints_a_json_line_for_each_row() -> None:
     assert killed.undisturbed_s is not None
     assert killed.median_s > killed.undisturbed_s == killed.each_s[0]
     for line in (killed, long):
-        assert (line.mergers, line.rounds, line.star_s) == (1, 1, line.median_s)
+        assert line.rounds == 1
+        assert line.mergers == 1 or line.star_s is not None  # slow rounds try slices
         assert line.hivemind_s is None
         assert line.median_s > line.limit_s
         assert line.raw_s > 0.9 * line.mb * 8 / line.mbit_up  # no link is faster than it was told

@@ -19,7 +19,7 @@ from simulation.scenario import Scenario
 from simulation.site import Plan, Site
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
-from swarmlearning.ledger.contracts.training import transactions, transitions
+from swarmlearning.ledger.contracts.training import slicing, transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
 SEEDS = 900
@@ -136,7 +136,8 @@ def test_a_violation_names_the_seed_and_shows_its_last_steps_and_how_to_see_it_a
     def led_by_anybody(state: Training, number: int, term: int, uid: str) -> Round:
         return transitions.round_in_progress(state, number)
 
-    monkeypatch.setattr(transactions, "round_led", led_by_anybody)
+    for module in (transactions, slicing):
+        monkeypatch.setattr(module, "round_led", led_by_anybody)
     with pytest.raises(AssertionError) as found:
         simulate(0, 200)
     text = str(found.value)

@@ -14,8 +14,8 @@ from swarmlearning.tensors import file
 
 honest = merging.merge_round
 
-async def hostile(task, terms, store, on_read, pin=None):
-    done = await honest(task, terms, store, on_read, pin)
+async def hostile(task, terms, store, on_read, pin=None, format=1):
+    done = await honest(task, terms, store, on_read, pin, format)
     tensors = file.read(store.path(done.result))
     (spoil)
     path = store.temporary()
@@ -24,7 +24,7 @@ async def hostile(task, terms, store, on_read, pin=None):
         path.write_bytes(tensors)
     else:
         file.write(path, {name: file.Tensor.of(array, name) for name, array in tensors.items()})
-    info = await store.adopt(path, pin)
+    info = await store.adopt(path, pin, 1)
     return Merged(task.round, task.term, info.root, info.size, done.receipt)
 
 merging.merge_round = hostile

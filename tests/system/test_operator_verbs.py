@@ -12,7 +12,7 @@ from support.processes import Processes
 from support.swarm import Gate, Swarm, assert_complete, has_models
 from swarmlearning.identity.ca import issue
 from swarmlearning.identity.workspace import Workspace
-from swarmlearning.tensors.digest import digest_file
+from swarmlearning.tensors.digest import is_named
 
 ROUNDS = ("--rounds", "2", "--min-peers", "2")
 
@@ -56,7 +56,7 @@ def test_an_operator_fetches_the_newest_result_of_a_training_whole_or_not_at_all
     assert result is not None
     digest = result.digest
     assert digest in operator.does("contract", "result", CONTRACT, to)
-    assert digest_file(to).root == digest
+    assert is_named(to, digest)
     assert [each.name for each in to.parent.iterdir()] == [to.name]
     gate.let(2)
     assert_complete(sites)

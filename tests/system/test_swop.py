@@ -3,6 +3,7 @@
 import http.server
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,6 +147,8 @@ def test_a_reset_ends_what_runs(ops: Operations, tmp_path: Path) -> None:
     ops.task("endless", alone("echo $$ >pid; exec sleep 1000", tmp_path))
     ops.assign("endless", 1)
     ops.mine(1, runs)
+    while not (tmp_path / "pid").exists():  # the peer runs, and its command has yet to
+        time.sleep(0.05)
     ops.reset()
     ops.task("short", alone("exit 0"))
     ops.assign("short", 1)
