@@ -134,6 +134,14 @@ class Exchange:
             body.expect(size)
             self.holding.here = unpacked(self._read(stream, body, size), parts.layout.count)
 
+    def influence(self, index: int, most: int) -> bytes:
+        """What the source knows of the models' influence in a slice, at most so many bytes. Raises as `bundle` does."""
+        with self._exchange(f"/influence/{index}") as (stream, response):
+            length = response.length or 0
+            if not 0 < length <= most:
+                raise SourceError(f"sent {length} bytes about slice {index}, not 1 to {most}")
+            return self._read(stream, body_of(response), length)
+
     def take(self, parts: Parts, claim: Claim, note: Note) -> None:
         """The chunks of the claim, as long as nobody overtakes this source. Raises as `bundle` does.
 

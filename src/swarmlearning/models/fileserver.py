@@ -5,6 +5,9 @@
     GET  /models/<digest>/here       which chunks are here: a bit each, the first is the highest of the first byte
     GET  /models/<digest>/bundle     the chunk list, then the model file: a whole model in one round trip;
                                      `x-chunk-list-bytes` is the length of the first part
+    GET  /models/<digest>/influence/<n>
+                                     of a result that is merged in slices: what its models' influence in slice n is made
+                                     of, if this node has merged that
     GET  /is_up                      OK
     GET  /probe/<bytes>              so many bytes, at most 256 KiB, for whoever looks how fast this node is reached
 
@@ -51,7 +54,7 @@ HEIGHT_HEADER: Final = "x-chain-height"
 MOST_PROBED: Final = 256 * 1024
 _READERS: Final = 4
 _NONE: Final = range(0)
-_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here)?")
+_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/influence/[0-9]{1,4})?")
 _PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -62,6 +65,13 @@ have its chunk list, and know which chunks are here."""
 OnMissing = Callable[[str], None]
 CatchUp = Callable[[int], Awaitable[None]]
 Turn = Callable[[Credential, int], float]
+Influence = Callable[[str, int], bytes | None]
+"""What a node knows of the influence of models in this slice of a result, by its name and index; None: nothing."""
+
+
+def _unknown(name: str, index: int) -> bytes | None:
+    """For a node that merges no slices."""
+    return None
 
 
 async def _is_up_to_date(height: int) -> None:
@@ -110,6 +120,7 @@ def file_app(
     compress_below: int = 0,
     catch_up: CatchUp = _is_up_to_date,
     turn: Turn = _at_once,
+    influence: Influence = _unknown,
 ) -> ASGIApp:
     """Returns the application.
 
@@ -117,7 +128,7 @@ def file_app(
     of fewer than `compress_below` bytes may be compressed. `catch_up` waits a moment for the ledger to reach a height.
     `turn`: the seconds until the holder of a credential may have so many bytes more.
     """
-    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn)
+    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, influence)
 
 
 class _FileServer:
@@ -132,11 +143,13 @@ class _FileServer:
         compress_below: int,
         catch_up: CatchUp,
         turn: Turn,
+        influence: Influence,
     ) -> None:
         self._store = store
         self._may_read = may_read
         self._catch_up = catch_up
         self._turn = turn
+        self._influence = influence
         self._on_missing = on_missing
         self._stall_seconds = stall_seconds
         self._compress_below = compress_below
@@ -174,6 +187,9 @@ class _FileServer:
         return self._may_read(reader, digest, chunks)
 
     async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if part is not None and part.startswith("/influence/"):
+            await self._send_influence(digest, int(part.rpartition("/")[2]), send)
+            return
         try:
             served = await self._find(digest)
         except StoreError as error:
@@ -187,6 +203,12 @@ class _FileServer:
                 await _send_bytes(send, served.bitmap(), b"application/octet-stream")
             else:
                 await self._send_model(digest, served, part == "/bundle", scope, receive, send)
+
+    async def _send_influence(self, digest: str, index: int, send: Send) -> None:
+        if (found := self._influence(digest, index)) is None:
+            await send_error(send, 404, f"this node has not merged slice {index} of {digest}, or has forgotten it")
+        else:
+            await _send_bytes(send, found, b"application/octet-stream")
 
     async def _find(self, digest: str) -> "_Served":
         """A model that is held, or what is here of it. Raises `NotHeldError`."""

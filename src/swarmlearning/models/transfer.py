@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from swarmlearning.models.body import SourceError
 from swarmlearning.models.connections import Connections, Source
 from swarmlearning.models.destinations import Refusal, anywhere
 from swarmlearning.models.download import Download, Progress, Watcher
-from swarmlearning.models.exchange import Exchange, Wanted
+from swarmlearning.models.exchange import Exchange, Stopped, Wanted
 from swarmlearning.models.gathering import TransferError
 from swarmlearning.models.store import TensorStore
 
@@ -103,6 +104,22 @@ class Fetcher:
             download = self._begin(wanted, sources, height)
         with download.joined(sources, progress, watcher):
             return await asyncio.shield(download.result)
+
+    async def influence(self, name: str, index: int, source: Source, most: int, height: int | None = None) -> bytes:
+        """What a source knows of the models' influence in a slice of the result of this name, at most so many bytes.
+
+        Raises `TransferError`.
+        """
+        exchange = Exchange(Wanted(name), source, self._connections, height, self._stall_seconds)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, exchange.influence, index, most)
+        try:
+            return await asyncio.shield(running)
+        except (SourceError, Stopped) as error:
+            raise TransferError(f"the influence in slice {index} of {name}: {error}") from error
+        except asyncio.CancelledError:
+            exchange.stop()
+            running.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved
+            raise
 
     async def close(self) -> None:
         """Stops what is running and closes all connections; partial files stay."""

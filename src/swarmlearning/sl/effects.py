@@ -16,6 +16,7 @@ from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Subm
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
@@ -156,6 +157,10 @@ class Effects:
                 self._keep(frozenset(digests))
             case Deliver(digest):
                 self._tasks.start(self._deliver(digest, self._ml.session_id))
+
+    def influence(self, recipe: str, index: int) -> bytes | None:
+        """What this node knows of the models' influence in a slice that it has merged."""
+        return self._slices.influences.of(recipe, index)
 
     @property
     def _training(self) -> Training:
@@ -312,7 +317,10 @@ class Effects:
         if slicing is None:
             self._emit(SlicesLost(task.recipe))
         else:
-            await self._slices.assemble(task, [(each.start, each.stop) for each in slicing.slices])
+            current = self._training.round
+            leads = current is not None and current.leader == self._sender.author.uid
+            models = len(contributions(self._training, current, slicing.excluded)) if current and leads else 0
+            await self._slices.assemble(task, slicing.slices, models)
 
     async def _carry(self, task: Carry) -> None:
         with self._store.pinned(task.digest, task.base, task.onto) as pin:

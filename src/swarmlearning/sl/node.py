@@ -263,6 +263,7 @@ def _files(
         compress_below=settings.compress_below,
         catch_up=lambda height: _catch_up(follower, height),
         turn=watch.counted(lambda credential, size: model_turn(follower.chain, meter, credential, size)),
+        influence=driver.effects.influence,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, remark
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor
+from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, Slice
 from swarmlearning.ledger.world import World
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError, UnmergeableError
@@ -37,6 +37,7 @@ from swarmlearning.rounds.slices import (
     SlicesLost,
     SliceUnmergeable,
 )
+from swarmlearning.sl.influences import Found, Influences
 from swarmlearning.sl.merging import in_thread
 from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
 from swarmlearning.tensors.file import read_header
@@ -99,6 +100,7 @@ class SliceWork:
         self._height = height
         self._own = own
         self._turns: dict[str, asyncio.Lock] = {}
+        self.influences = Influences(fetcher, height)
 
     # --- merging ------------------------------------------------------------------------------------------------------
 
@@ -199,13 +201,14 @@ class SliceWork:
         recipe = task.recipe
         sources = [MergeSource(one.uid, one.coefficient, self._path(one.digest)) for one in recipe.contributors]
         try:
-            merge_range(
+            sums = merge_range(
                 recipe.method,
                 sources,
                 self._path(recipe.base) if recipe.base else None,
                 parts.path,
                 read_header(reference),
                 Range(start, stop),
+                influence=True,
                 on_read=on_read,
             )
         except Faulty as error:
@@ -215,6 +218,8 @@ class SliceWork:
             if error.uid is None:
                 raise MergeError(f"the base of the round cannot be read: {error.reason}") from error
             raise Unusable(error.uid, "unreachable", error.reason) from error
+        if sums is not None:
+            self.influences.keep(recipe.name, task.slice, sums)
 
     # --- slices that others have merged -------------------------------------------------------------------------------
 
@@ -246,8 +251,9 @@ class SliceWork:
             else:
                 self._emit(SliceFetched(task.recipe, task.slice, task.root))
 
-    async def assemble(self, task: Assemble, edges: Sequence[tuple[int, int]]) -> None:
-        """Makes a model of all slices, which lie between these units."""
+    async def assemble(self, task: Assemble, slices: Sequence[Slice], models: int) -> None:
+        """Makes a model of all slices. `models`: how many it is merged from; 0: their influence is of no interest."""
+        edges = [(each.start, each.stop) for each in slices]
         parts = self._store.parts(task.recipe)
         with self._store.pinned(task.recipe) as pin:
             try:
@@ -259,7 +265,20 @@ class SliceWork:
             except StoreError as error:
                 self._emit(LocalFailure(task, str(error)))
             else:
-                self._emit(Assembled(task.recipe, info.root, info.size))
+                found = await self._influences(task, info, slices, models) if models else ()
+                self._emit(Assembled(task.recipe, info.root, info.size, found))
+
+    async def _influences(self, task: Assemble, info: ModelDigest, slices: Sequence[Slice], models: int) -> Found:
+        header = info.layout.header or 0
+        told: dict[int, tuple[Range, list[Source]]] = {}
+        for at, each in enumerate(slices):
+            data = [index for index in chunks_of(info.layout, each.start, each.stop) if index]
+            bounds = [info.layout.bounds(index) for index in data]
+            mergers = [uid for uid, root in each.roots.items() if root == each.root]
+            if bounds:
+                part = Range(bounds[0][0] - header, bounds[-1][1] - header)
+                told[at] = part, list(self._sources(mergers))
+        return await self.influences.of_all(task.recipe, models, read_header(self._store.path(info.root)), told)
 
     def _whole(self, parts: Parts, task: Assemble, edges: Sequence[tuple[int, int]]) -> ModelDigest | None:
         """The model made of all slices; None where one of them is not here. Raises `StoreError`."""

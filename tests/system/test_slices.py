@@ -1,0 +1,46 @@
+"""Rounds merged in slices by real processes: the first one is, where a leader would have to fetch 64 MiB."""
+
+from pathlib import Path
+
+import pytest
+
+from support.processes import Processes
+from support.swarm import Swarm, assert_complete, digest
+from swarmlearning.ledger.contracts.training.slicing import slicing_of
+from swarmlearning.ledger.contracts.training.state import Training
+
+MODEL = ("--size", "720000", "--rounds", "1")
+"""23 MB: three of them are 64 MiB."""
+ALONE = {"SL_SLICES": "never"}
+
+
+def is_in_slices(state: Training) -> bool:
+    return bool(state.round and slicing_of(state, state.round.number)) or bool(state.slicings)
+
+
+def trained(folder: Path, environment: dict[str, str]) -> tuple[str, dict[str, tuple[int, float | None, float | None]]]:
+    """The digest of a training's model, and what the receipt of its first round states of each site's."""
+    folder.mkdir()
+    with Processes(folder) as processes:
+        swarm = Swarm(processes, folder)
+        swarm.start_sn()
+        sites = [swarm.start_sl(index, *MODEL, environment=environment) for index in (1, 2, 3)]
+        if not environment:
+            swarm.until(is_in_slices)
+        assert_complete(sites)
+        names = {site.ready["uid"]: site.name for site in sites}
+        first = swarm.until(lambda state: state.rounds == 1)
+        assert first.result is not None
+        parts = first.result.receipt.contributions
+        stated = {names[part.uid]: (part.coefficient, part.distance, part.cosine) for part in parts}
+        return digest(sites[0]), stated
+
+
+def test_who_merges_changes_neither_the_model_nor_the_receipt(tmp_path: Path) -> None:
+    model, in_slices = trained(tmp_path / "slices", {})
+    same, alone = trained(tmp_path / "leader", ALONE)
+    assert model == same
+    assert in_slices.keys() == alone.keys() == {"SL-1", "SL-2", "SL-3"}
+    for name, (coefficient, distance, cosine) in in_slices.items():
+        assert (coefficient, cosine) == (alone[name][0], alone[name][2])  # there is no base yet, and so no cosine
+        assert distance == pytest.approx(alone[name][1], rel=1e-3)
