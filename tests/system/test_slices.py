@@ -11,6 +11,8 @@ from swarmlearning.ledger.contracts.training.state import Training
 
 MODEL = ("--size", "720000", "--rounds", "1")
 """23 MB: three of them are 64 MiB."""
+LARGE = ("--size", "1100000", "--rounds", "1", "--min-peers", "2")
+"""35 MB: two of them are, should the third site join late."""
 ALONE = {"SL_SLICES": "never"}
 
 
@@ -44,3 +46,18 @@ def test_who_merges_changes_neither_the_model_nor_the_receipt(tmp_path: Path) ->
     for name, (coefficient, distance, cosine) in in_slices.items():
         assert (coefficient, cosine) == (alone[name][0], alone[name][2])  # there is no base yet, and so no cosine
         assert distance == pytest.approx(alone[name][1], rel=1e-3)
+
+
+def begun(state: Training) -> bool:
+    """True once a slice of the round in progress is merged."""
+    return any(each.roots for slicing in state.slicings for each in slicing.slices)
+
+
+def test_a_round_in_slices_is_completed_without_a_merger_that_is_killed(swarm: Swarm) -> None:
+    swarm.start_sn()
+    sites = [swarm.start_sl(index, *LARGE) for index in (1, 2, 3)]
+    state = swarm.until(begun)
+    leader = state.round.leader if state.round else ""
+    killed = next(site for site in sites if site.ready["uid"] != leader)
+    killed.kill()
+    assert_complete([site for site in sites if site is not killed])
