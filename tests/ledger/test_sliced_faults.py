@@ -1,15 +1,12 @@
 """Rounds merged in slices whose mergers contradict each other, or cannot get or use a contributor's model."""
 
-from collections import Counter
-
 import msgspec
 import pytest
 
 from support.network import session
 from support.play import merged, model, receipt_of
-from support.slicing import InSlices, frozen, opened, root
+from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold, root
 from swarmlearning.ledger.bodies import (
-    Depose,
     Exclusion,
     Held,
     Privacy,
@@ -28,23 +25,6 @@ from swarmlearning.ledger.contracts.training.slicing import follow
 from swarmlearning.ledger.contracts.training.state import empty
 
 NETWORK = network.CONTRACT
-
-
-def publish_and_hold(play: InSlices) -> None:
-    """All slices are merged, each is held by two more members, and the leader publishes."""
-    play.merge()
-    for uid in play.others(play.leader)[:2]:
-        play.hold(uid)
-    play.publish()
-
-
-def depose(play: InSlices, *by: str) -> None:
-    for uid in by:
-        play.send(uid, Depose(play.round.number, play.round.term, 1, play.ledger.chain.height, "progress"))
-
-
-def mergers(play: InSlices) -> Counter[str]:
-    return Counter(each.merger for each in play.slicing.slices)
 
 
 # --- digests that contradict each other -------------------------------------------------------------------------------

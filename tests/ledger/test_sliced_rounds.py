@@ -1,6 +1,5 @@
 """Rounds merged in slices: when that is chosen, and what follows when mergers are lost, lie, or cannot merge."""
 
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -9,9 +8,8 @@ import pytest
 from support.network import Ledger, session
 from support.organisations import AUTHORITIES
 from support.play import merged, model, receipt_of
-from support.slicing import LARGE, InSlices, frozen, opened, root
+from support.slicing import LARGE, depose, frozen, mergers, opened, publish_and_hold, root
 from swarmlearning.ledger.bodies import (
-    Depose,
     Missing,
     Reset,
     Revoke,
@@ -28,23 +26,6 @@ from swarmlearning.ledger.contracts.training.slicing import follow
 from swarmlearning.ledger.rules import RULES
 
 NETWORK = network.CONTRACT
-
-
-def publish_and_hold(play: InSlices) -> None:
-    """All slices are merged, each is held by two more members, and the leader publishes."""
-    play.merge()
-    for uid in play.others(play.leader)[:2]:
-        play.hold(uid)
-    play.publish()
-
-
-def depose(play: InSlices, *by: str) -> None:
-    for uid in by:
-        play.send(uid, Depose(play.round.number, play.round.term, 1, play.ledger.chain.height, "progress"))
-
-
-def mergers(play: InSlices) -> Counter[str]:
-    return Counter(each.merger for each in play.slicing.slices)
 
 
 # --- when a round is cut ----------------------------------------------------------------------------------------------

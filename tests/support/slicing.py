@@ -6,6 +6,7 @@ what depends on the run's order, which differs from ledger to ledger: tests ask 
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
     Back,
     Body,
+    Depose,
     Exclusion,
     ExclusionReason,
     Freeze,
@@ -248,3 +250,20 @@ def opened(*sites: str, organisations: str = "", **changes: Any) -> InSlices:
 def frozen(*sites: str, **changes: Any) -> InSlices:
     """Round 0, frozen and cut; nothing is merged yet."""
     return _frozen(*sites, **changes).copied()
+
+
+def publish_and_hold(play: InSlices) -> None:
+    """All slices are merged, each is held by two more members, and the leader publishes."""
+    play.merge()
+    for uid in play.others(play.leader)[:2]:
+        play.hold(uid)
+    play.publish()
+
+
+def depose(play: InSlices, *by: str) -> None:
+    for uid in by:
+        play.send(uid, Depose(play.round.number, play.round.term, 1, play.ledger.chain.height, "progress"))
+
+
+def mergers(play: InSlices) -> Counter[str]:
+    return Counter(each.merger for each in play.slicing.slices)

@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from swarmlearning.errors import first_cause
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, remark
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, Slice
+from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, Slice, chunks_between
 from swarmlearning.ledger.world import World
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError, UnmergeableError
@@ -70,9 +71,16 @@ def format_of(world: World) -> Format:
 
 def chunks_of(layout: Layout, start: int, stop: int) -> range:
     """The chunks of a slice that lies between these units: data chunks, and with the first unit the header."""
-    data = layout.count - 1
-    first, last = (1 - (-at * data // UNITS) for at in (start, stop))
-    return range(first if start else 0, last)
+    data = chunks_between(start, stop, layout.count - 1)
+    return range(data.start + 1 if start else 0, data.stop + 1)
+
+
+def data_in(layout: Layout, chunks: range) -> Range | None:
+    """The bytes of the data section in these chunks; None where there are none."""
+    data = range(max(1, chunks.start), chunks.stop)
+    if not data or layout.header is None:
+        return None
+    return Range(layout.bounds(data[0])[0] - layout.header, layout.bounds(data[-1])[1] - layout.header)
 
 
 class SliceWork:
@@ -129,12 +137,16 @@ class SliceWork:
                 self._emit(SliceMerged(recipe.name, index, root))
 
     async def _gather(self, task: MergeSlice, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
-        """Fetches this range of all models that are not here, each from its contributor. Raises `Unusable`."""
+        """Fetches this range of all models that are not here, each from its contributor. Raises `Unusable`, and
+        `StoreError`."""
         wanted: list[Contributor] = [one for one in task.recipe.contributors if not self._store.has(one.digest)]
-        async with asyncio.TaskGroup() as group:
-            fetching = [group.create_task(self._get(one, info, chunks, task.seconds)) for one in wanted]
-            if task.recipe.base and not self._store.has(task.recipe.base):
-                group.create_task(self._get_base(task.recipe.base, info, chunks, members))
+        try:
+            async with asyncio.TaskGroup() as group:
+                fetching = [group.create_task(self._get(one, info, chunks, task.seconds)) for one in wanted]
+                if task.recipe.base and not self._store.has(task.recipe.base):
+                    group.create_task(self._get_base(task.recipe.base, info, chunks, members))
+        except ExceptionGroup as failures:  # a full disk, mostly: the others are cancelled with the first
+            raise first_cause(failures) from failures
         for one in fetching:
             if (fault := one.result()) is not None:
                 raise fault
@@ -189,16 +201,12 @@ class SliceWork:
         return slice_root(parts.info, chunks)
 
     def _write(self, task: MergeSlice, info: ModelDigest, chunks: range, parts: Parts, on_read: OnRead) -> None:
-        reference, header = self._reference_path(info), info.layout.header
-        assert header is not None
+        reference, recipe = self._store.path(info.root), task.recipe
         if chunks.start == 0:
             with self._store.writing(parts.path, info.size):
-                _copy_start(reference, parts.path, header)
-        data = range(max(1, chunks.start), chunks.stop)
-        if not data:
+                _copy_start(reference, parts.path, info.layout.bounds(0)[1])
+        if (data := data_in(info.layout, chunks)) is None:
             return
-        start, stop = info.layout.bounds(data[0])[0] - header, info.layout.bounds(data[-1])[1] - header
-        recipe = task.recipe
         sources = [MergeSource(one.uid, one.coefficient, self._path(one.digest)) for one in recipe.contributors]
         try:
             sums = merge_range(
@@ -207,7 +215,7 @@ class SliceWork:
                 self._path(recipe.base) if recipe.base else None,
                 parts.path,
                 read_header(reference),
-                Range(start, stop),
+                data,
                 influence=True,
                 on_read=on_read,
             )
@@ -253,11 +261,10 @@ class SliceWork:
 
     async def assemble(self, task: Assemble, slices: Sequence[Slice], models: int) -> None:
         """Makes a model of all slices. `models`: how many it is merged from; 0: their influence is of no interest."""
-        edges = [(each.start, each.stop) for each in slices]
         parts = self._store.parts(task.recipe)
         with self._store.pinned(task.recipe) as pin:
             try:
-                info = await asyncio.to_thread(self._whole, parts, task, edges) if parts else None
+                info = await asyncio.to_thread(self._whole, parts, task, slices) if parts else None
                 if info is None:
                     self._emit(SlicesLost(task.recipe))
                     return
@@ -269,21 +276,18 @@ class SliceWork:
                 self._emit(Assembled(task.recipe, info.root, info.size, found))
 
     async def _influences(self, task: Assemble, info: ModelDigest, slices: Sequence[Slice], models: int) -> Found:
-        header = info.layout.header or 0
         told: dict[int, tuple[Range, list[Source]]] = {}
         for at, each in enumerate(slices):
-            data = [index for index in chunks_of(info.layout, each.start, each.stop) if index]
-            bounds = [info.layout.bounds(index) for index in data]
+            part = data_in(info.layout, chunks_of(info.layout, each.start, each.stop))
             mergers = [uid for uid, root in each.roots.items() if root == each.root]
-            if bounds:
-                part = Range(bounds[0][0] - header, bounds[-1][1] - header)
+            if part is not None:
                 told[at] = part, list(self._sources(mergers))
         return await self.influences.of_all(task.recipe, models, read_header(self._store.path(info.root)), told)
 
-    def _whole(self, parts: Parts, task: Assemble, edges: Sequence[tuple[int, int]]) -> ModelDigest | None:
+    def _whole(self, parts: Parts, task: Assemble, slices: Sequence[Slice]) -> ModelDigest | None:
         """The model made of all slices; None where one of them is not here. Raises `StoreError`."""
-        for root, (start, stop) in zip(task.roots, edges, strict=True):
-            chunks = chunks_of(parts.layout, start, stop)
+        for root, each in zip(task.roots, slices, strict=True):
+            chunks = chunks_of(parts.layout, each.start, each.stop)
             if not parts.has(chunks) or slice_root(parts.info, chunks) != root:
                 return None
         return self._store.commit_parts(parts)
@@ -298,9 +302,6 @@ class SliceWork:
                 if info.header is not None:
                     return info
         raise NoLayout("no model of this training is here yet")
-
-    def _reference_path(self, info: ModelDigest) -> Path:
-        return self._store.path(info.root)
 
     def _path(self, digest: str) -> Path:
         """The file of a model, of which perhaps only parts are here."""

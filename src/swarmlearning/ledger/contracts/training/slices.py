@@ -126,7 +126,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def chunks_of(self, count: int) -> range:
         """The chunks that are in it, of a model with so many; there may be none."""
-        return range(-(-self.start * count // UNITS), -(-self.stop * count // UNITS))
+        return chunks_between(self.start, self.stop, count)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -154,6 +154,11 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
         """A copy with this slice in the place of the one that had this index."""
         slices = (*self.slices[:index], changed, *self.slices[index + 1 :])
         return msgspec.structs.replace(self, slices=slices)
+
+
+def chunks_between(start: int, stop: int, count: int) -> range:
+    """The chunks that lie between these units, of a model with so many; there may be none."""
+    return range(-(-start * count // UNITS), -(-stop * count // UNITS))
 
 
 class Capacity(NamedTuple):
