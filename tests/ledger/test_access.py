@@ -78,6 +78,8 @@ MAY_SEND = {
     "Held": "SL",
     "ReportFault": "SL",
     "Reassign": "SL",
+    "Check": "SL",
+    "Checked": "SL",
     "CloseSession": "SL",
     "Depose": "SN SL",
     "Void": "SN",

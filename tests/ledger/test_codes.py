@@ -19,6 +19,7 @@ TRANSIENT = {
     "no-progress",
     "no-round",
     "not-a-member",
+    "not-checker",
     "not-closed",
     "not-counted",
     "not-leader",
@@ -33,6 +34,7 @@ TRANSIENT = {
     "stale-base",
     "stale-term",
     "submitted-already",
+    "too-late",
     "training-over",
     "wrong-weight",
 }

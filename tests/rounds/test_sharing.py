@@ -268,6 +268,11 @@ def test_contributions_are_kept_until_all_hold_the_result_since_a_lost_slice_is_
     assert model(node.uid, 0) in node.kept
     play.report()
     node.advance()
+    others = {model(uid, 0) for uid in play.others(node.uid)}
+    assert node.kept.isdisjoint(others)
+    assert model(node.uid, 0) in node.kept, "members may check the round until the next one's contributors are fixed"
+    play.submit()
+    node.advance()
     assert model(node.uid, 0) not in node.kept
 
 

@@ -8,14 +8,18 @@ import pytest
 
 from support.network import Ledger
 from support.play import Play, merged, model
+from support.slicing import InSlices, frozen, publish_and_hold
+from swarmlearning.ledger.bodies import Check
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.network import Certificate
 from swarmlearning.ledger.contracts.training.bodies import Exclusion
+from swarmlearning.ledger.contracts.training.slices import chunks_between
 from swarmlearning.ledger.contracts.training.slicing import follow
 from swarmlearning.sl.readers import may_read, may_read_range
 
 UNKNOWN = "0" * 64
 LARGE = 256 * 2**20
+CHUNKS = 64
 
 
 @cache
@@ -222,3 +226,51 @@ def test_without_slices_ranges_are_read_as_whole_models(first: Play) -> None:
         for digest in (model("a", 1), merged(0)):
             whole = may_read(state, "a", certificate(reader), digest)
             assert may_read_range(state, "a", certificate(reader), digest, 3, 5, 16) == whole
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def standing() -> InSlices:
+    """Four sites hold the result of round 0, which was merged in slices."""
+    play = frozen()
+    publish_and_hold(play)
+    play.report()
+    assert not play.state.slicings
+    return play
+
+
+def read_by(play: InSlices, reader: str, uid: str = "a") -> set[int]:
+    """The chunks that this reader gets of the model that `uid` has contributed to round 0."""
+    chain, digest = play.ledger.chain, model(uid, 0)
+    own = play.ledger.actors[reader].signer.thumbprint
+    return {at for at in range(CHUNKS) if may_read_range(chain, uid, own, digest, at, at + 1, CHUNKS)}
+
+
+def test_whoever_has_said_that_it_checks_reads_its_part_of_contributions_and_no_more_until_the_next_are_fixed() -> None:
+    play = standing()
+    assert not any(read_by(play, reader) for reader in "abcd")
+    result = play.result.digest
+    play.send("b", Check(0, result))
+    assert play.state.checks is not None
+    parts = play.state.checks.parts_of("b")
+    part = {chunk for each in parts for chunk in chunks_between(each.start, each.stop, CHUNKS)}
+    assert len(part) == CHUNKS // 4
+    assert read_by(play, "b") == part
+    assert not any(read_by(play, reader) for reader in "acd")
+    thumbprint = play.ledger.actors["b"].signer.thumbprint
+    assert may_read_range(play.ledger.chain, "a", thumbprint, model("a", 0), 0, 0, CHUNKS), "header and digests"
+    assert not may_read(play.ledger.chain, "a", thumbprint, model("a", 0))
+    assert not may_read_range(play.ledger.chain, "c", thumbprint, model("a", 0), 0, 0, CHUNKS), "c has not given that"
+    assert may_read(play.ledger.chain, "a", thumbprint, result)
+    play.submit()
+    assert read_by(play, "b") == set()
+
+
+def test_while_slices_are_merged_again_whoever_checks_reads_both() -> None:
+    play = frozen()
+    publish_and_hold(play)
+    before = read_by(play, "b")
+    play.send("b", Check(0, play.result.digest))
+    assert before < read_by(play, "b")
+    assert len(read_by(play, "b")) == CHUNKS // 2

@@ -245,6 +245,8 @@ class Anything:
             values["weight"] = sorted({weight_in(current, each, "trained") for each in state.members.values()})
         if self._sizes:
             values["size"] = list(self._sizes)
+        if state is not None and state.checks is not None:
+            values["wrong"] = [(), tuple(sorted(state.checks.slices_of(self._dice.choice(sorted(state.members)))))]
         if state is not None and state.slicings:
             values |= self._slice_values(state, state.slicings[-1])
         return values

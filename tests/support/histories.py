@@ -19,6 +19,8 @@ from swarmlearning.ledger.bodies import (
     AssignTarget,
     Body,
     Certify,
+    Check,
+    Checked,
     Consent,
     CreateContract,
     CreateTask,
@@ -331,5 +333,6 @@ def _next_kinds(state: Training) -> tuple[type[Body], ...]:
         return (OpenSession,) if state.charter or state.name == CONTRACT else (CreateContract,)
     if state.slicings:
         of_slices = (Sliced, Sliced, Sliced, Sliced, Held, Held, ReportFault, Reassign, StateLink)
+        of_slices = (*of_slices, *((Check, Checked) if state.checks else ()))
         return (*of_slices, Publish, *reports, *((Submit,) if state.round.phase == "collecting" else ()))
     return (Publish, *reports) if state.round.phase == "frozen" else (Submit, Submit, Freeze, OpenSession, *reports)

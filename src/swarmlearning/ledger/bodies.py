@@ -56,6 +56,8 @@ from swarmlearning.ledger.contracts.taskrunner.bodies import (
 from swarmlearning.ledger.contracts.tasks.bodies import AppendTaskBody, CreateTask, DeleteTask, FinalizeTask
 from swarmlearning.ledger.contracts.training.bodies import (
     ChangeMembers,
+    Check,
+    Checked,
     CloseSession,
     Contribution,
     CreateContract,
@@ -103,6 +105,8 @@ __all__ = [
     "Body",
     "Certify",
     "ChangeMembers",
+    "Check",
+    "Checked",
     "CheckinMode",
     "CloseSession",
     "Consent",

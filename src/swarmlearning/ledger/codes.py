@@ -99,6 +99,8 @@ class Code(StrEnum):
     OTHER_RECIPE = "other-recipe"
     NOT_MERGER = "not-merger"
     NOT_MERGED = "not-merged"
+    NOT_CHECKER = "not-checker"
+    TOO_LATE = "too-late"
 
     # an experiment
     NO_RUN = "no-run"
@@ -159,6 +161,7 @@ _TRANSIENT = frozenset(
         Code.NO_CHANGE,
         Code.NO_ROUND,
         Code.NOT_A_MEMBER,
+        Code.NOT_CHECKER,
         Code.NOT_CLOSED,
         Code.NOT_COUNTED,
         Code.NOT_LEADER,
@@ -174,6 +177,7 @@ _TRANSIENT = frozenset(
         Code.STALE_BASE,
         Code.STALE_TERM,
         Code.SUBMITTED_ALREADY,
+        Code.TOO_LATE,
         Code.TRAINING_OVER,
         Code.WRONG_WEIGHT,
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
+from swarmlearning.ledger.contracts.training.checking import is_open
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
@@ -49,8 +50,9 @@ class RoundFacts:
         self.training = training
         self.latest = _latest(training)
         """The merged model to train on from: the standing result; when that is void, the one before."""
-        self.named = _named(training)
-        """The models that the ledger names: submitted ones, the standing result, those before it."""
+        self.named = _named(training, uid)
+        """The models that the ledger names: submitted ones, the standing result, those before it, and this node's own
+        of a round that can be checked."""
         self.height = BEFORE
         self.leader_height = BEFORE
         self.moved = 0
@@ -81,7 +83,7 @@ class RoundFacts:
     def advance(self, training: Training, height: int, leader_height: int) -> None:
         """A newer state: what was sent for an older one may be sent again, timers of other terms mean nothing."""
         if training is not self.training:
-            self.training, self.latest, self.named = training, _latest(training), _named(training)
+            self.training, self.latest, self.named = training, _latest(training), _named(training, self.uid)
         self.height, self.leader_height = height, leader_height
         self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
         self.timers.keep(self.key_of(training.round) if training.round else NEVER)
@@ -178,11 +180,13 @@ def _latest(training: Training) -> ModelRef:
     return ModelRef(current.number - 1, current.base) if current else NO_MODEL
 
 
-def _named(training: Training) -> frozenset[str]:
+def _named(training: Training, uid: str) -> frozenset[str]:
     result, current = training.result, training.round
     named = [result.digest, result.closed.base] if result else []
     if result and slicing_of(training, result.closed.number):  # a slice of it that is lost is merged again
         named += [entry.digest for entry in result.closed.submissions.values()]
+    elif result and is_open(training) and uid in result.closed.submissions:
+        named.append(result.closed.submissions[uid].digest)
     if current:
         named.append(current.base)
         named += [entry.digest for entry in (*current.submissions.values(), *current.late.values())]

@@ -310,6 +310,23 @@ class Reassign(Body, frozen=True):
     slices: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=128)]
 
 
+class Check(Body, frozen=True):
+    """The sender checks its part of the result of `round`, which was merged in slices: from now on it may read that
+    part of the contributions."""
+
+    round: Count
+    result: Digest
+
+
+class Checked(Body, frozen=True, omit_defaults=True):
+    """The sender has merged its part of the result again. `wrong`: the slices in which the result has other bytes, in
+    order; none: all of it is right."""
+
+    round: Count
+    result: Digest
+    wrong: Annotated[tuple[Count, ...], msgspec.Meta(max_length=128)] = ()
+
+
 TrainingBody: TypeAlias = (
     CreateContract
     | ChangeMembers
@@ -331,4 +348,6 @@ TrainingBody: TypeAlias = (
     | Held
     | ReportFault
     | Reassign
+    | Check
+    | Checked
 )

@@ -21,10 +21,12 @@ from swarmlearning.ledger.contracts.contract import (
 )
 from swarmlearning.ledger.contracts.contract import TxContext as Tx
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import recovery, sessions, slicing
+from swarmlearning.ledger.contracts.training import checking, recovery, sessions, slicing
 from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.bodies import (
     ChangeMembers,
+    Check,
+    Checked,
     CloseSession,
     CreateContract,
     Depose,
@@ -165,6 +167,8 @@ _OF_SLICES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Perm
     Held: (lambda s, body, tx: slicing.held(s, body, tx.sender), _BY_SL),
     ReportFault: (lambda s, body, tx: slicing.report_fault(s, body, tx.sender), _BY_SL),
     Reassign: (lambda s, body, tx: slicing.reassign(s, body, tx.sender), _BY_SL),
+    Check: (lambda s, body, tx: checking.check(s, body, tx.sender), _BY_SL),
+    Checked: (lambda s, body, tx: checking.checked(s, body, tx.sender), _BY_SL),
 }
 
 
@@ -235,7 +239,7 @@ def _report(world: World, state: Training) -> Depose | None:
 
 
 def _followed(change: Change) -> Change:
-    """The change, and what follows from it for slices."""
+    """The change, and what follows from it for slices and checks."""
 
     def changed(world: World, contract: str, body: Any, tx: Tx) -> World:
         return _follow(change(world, contract, body, tx), contract, tx.time_ms)
@@ -245,7 +249,7 @@ def _followed(change: Change) -> Change:
 
 def _follow(world: World, contract: str, time_ms: int) -> World:
     state = world.get(f"training/{contract}", Training)
-    after = slicing.follow(state, time_ms) if state else state
+    after = slicing.follow(checking.follow(state), time_ms) if state else state
     return world if after is None or after is state else world.with_entries({f"training/{contract}": after})
 
 

@@ -1,8 +1,9 @@
 """What a site serves of the models that it has contributed: in which rounds what its privacy lock has given, and which
-parts to the mergers of slices."""
+parts to the mergers of slices, and to those who check them."""
 
 from collections.abc import Set
 
+from swarmlearning.ledger.contracts.training.checking import readable_parts
 from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.slices import Slice
 from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
@@ -17,9 +18,9 @@ def is_served(state: Training, uid: str, digest: str) -> bool:
 
 
 def readable_slices(state: Training, uid: str, digest: str, readers: Set[str]) -> tuple[Slice, ...] | None:
-    """The slices of a model that these members may read since they merge them, or have merged them. None of one that
-    member `uid` has not contributed to a round merged in slices, in progress or that of the standing result: what is
-    read of it does not depend on slices.
+    """The slices of a model that these members may read since they merge them, have merged them, or check them. None
+    of one that member `uid` has not contributed to a round merged in slices, in progress or that of the standing
+    result: what is read of it does not depend on slices.
 
     There are no such slices of a round that is not frozen yet, and of a model that came late or was left out. Whoever
     calls such a model the result of the round does not open it by that.
@@ -33,7 +34,9 @@ def readable_slices(state: Training, uid: str, digest: str, readers: Set[str]) -
         slicing = slicing_of(state, current.number)
         if slicing is None and current is state.round and not is_to_be_sliced(state, current.number):
             return None
-        in_slices = in_slices or slicing is not None or current is state.round
+        checked = readable_parts(state, current.number, uid, readers)
+        found += [Slice(part.start, part.stop, part.uid) for part in checked]
+        in_slices = in_slices or slicing is not None or current is state.round or bool(checked)
         if slicing is not None and any(each.uid == uid for each in contributions(state, current, slicing.excluded)):
             found += [each for each in slicing.slices if not each.readers.isdisjoint(readers)]
     return tuple(found) if in_slices else None

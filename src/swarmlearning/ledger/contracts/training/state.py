@@ -58,9 +58,9 @@ publishes what all have merged.
 In round 0 all start from one model: the merged one, or (initial sync `one`) that of a single contributor.
 
 Timers live outside: the contract knows heights and terms, never seconds. This module holds its state and the queries of
-readers; `sessions.py`, `transactions.py` and `slicing.py` have one function a transaction, `transitions.py` the
-transitions that the state triggers, `losing.py` when a model is lost, `sizes.py` the bytes of models, `charter.py` what
-operators lay down.
+readers; `sessions.py`, `transactions.py`, `slicing.py` and `checking.py` have one function a transaction,
+`transitions.py` the transitions that the state triggers, `losing.py` when a model is lost, `sizes.py` the bytes of
+models, `charter.py` what operators lay down.
 """
 
 from collections.abc import Collection
@@ -71,6 +71,7 @@ import msgspec
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
+from swarmlearning.ledger.contracts.training.checks import Checks
 from swarmlearning.ledger.contracts.training.slices import Link, Slicing
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.ledger.contracts.training.ways import Ways
@@ -267,8 +268,8 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     later one may have had them.
 
     `slicings`: rounds that are merged in slices, at most the one in progress and that of the standing result. `links`
-    are the members' as they state them. `ways`: how long rounds take, with slices and without. Rules before version 3
-    have none of these.
+    are the members' as they state them. `ways`: how long rounds take, with slices and without. `checks`: of the last
+    result that was merged in slices, what members check of it. Rules before version 3 have none of these.
     """
 
     name: str
@@ -290,6 +291,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     slicings: tuple[Slicing, ...] = ()
     links: tuple[Link, ...] = ()
     ways: Ways | None = None
+    checks: Checks | None = None
 
 
 def state_of(world: World, name: str) -> Training:
