@@ -21,7 +21,8 @@ from participant import Done, Participant
 from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.sl.node import SlSettings, run_sl
+from swarmlearning.sl.node import run_sl
+from swarmlearning.sl.settings import SlSettings
 
 QUORUM_SECONDS = 30.0
 

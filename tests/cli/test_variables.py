@@ -18,7 +18,9 @@ from swarmlearning.cli.options import Credentials, LicenseOptions, MetricsOption
 from swarmlearning.cli.sl import MLOptions, SlOptions, SlProcess, TrackingOptions
 from swarmlearning.cli.sn import SnOptions
 from swarmlearning.client.environment import LOOPBACK
+from swarmlearning.errors import UserError
 from swarmlearning.identity.spiffe import SOCKET_VARIABLE
+from swarmlearning.models.bandwidth import MBIT, caps_of
 from swarmlearning.node import settings
 from swarmlearning.node.settings import SlEnvironment
 from swarmlearning.node.variables import VARIABLES, Kind, Variable, help_text, log_without_effect
@@ -149,6 +151,38 @@ def test_an_option_wins_over_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
     assert context.params["host_ip"] == "10.0.0.2"
 
 
+@pytest.mark.parametrize(("text", "limits"), [("", (0, 0)), ("10/50", (10 * MBIT, 50 * MBIT))])
+def test_an_sl_is_limited_by_its_variable_which_may_be_empty(
+    monkeypatch: pytest.MonkeyPatch, text: str, limits: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("SL_MAX_MBIT", text)
+    context = app_command("sl").make_context("sl", [])
+    assert caps_of(context.params["max_mbit"]).ever == limits
+
+
+def test_an_sl_with_a_limit_that_is_none_does_not_start(tmp_path: Path) -> None:
+    identity = make_workspace(tmp_path, ["SL-1"])["SL-1"]
+    sl = _sl(tmp_path, max_mbit="20Mbit")
+    with pytest.raises(UserError, match="--max-mbit: '20Mbit' is no limit of bandwidth; give '20', '10/50'"):
+        sl.settings(identity, SlEnvironment(), [])
+    assert _sl(tmp_path, max_mbit="20").settings(identity, SlEnvironment(), []).caps.ever == (20 * MBIT, 20 * MBIT)
+
+
+def _sl(folder: Path, **options: Any) -> SlOptions:
+    return SlOptions(
+        host_ip="10.0.0.1",
+        sn_ip="10.0.0.2",
+        data_dir=folder,
+        credentials=Credentials(),
+        license=LicenseOptions(),
+        metrics=MetricsOptions(),
+        ml=MLOptions(),
+        tracking=TrackingOptions(),
+        process=SlProcess(),
+        **options,
+    )
+
+
 def test_a_port_published_as_another_one_is_announced_as_that(tmp_path: Path) -> None:
     """In images: they listen on the default ports, whatever ports of the host are published as these."""
     identity = make_workspace(tmp_path, ["SN-1"])["SN-1"]
@@ -160,15 +194,7 @@ def test_a_port_published_as_another_one_is_announced_as_that(tmp_path: Path) ->
         "metrics": MetricsOptions(),
     }
     sn = SnOptions(**common, sn_p2p_port=16303, p2p_listen_port=30303, process=NodeProcess())
-    sl = SlOptions(
-        **common,
-        sn_ip="10.0.0.2",
-        sl_fs_port=16000,
-        fs_listen_port=30305,
-        ml=MLOptions(),
-        tracking=TrackingOptions(),
-        process=SlProcess(),
-    )
+    sl = _sl(tmp_path, sl_fs_port=16000, fs_listen_port=30305)
     as_sn, as_sl = sn.settings(identity), sl.settings(identity, SlEnvironment(), [])
     assert (as_sn.p2p_port, as_sn.p2p_service) == (30303, "10.0.0.1:16303")
     assert (as_sl.fs_port, as_sl.fs_service) == (30305, "10.0.0.1:16000")

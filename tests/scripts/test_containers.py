@@ -248,6 +248,11 @@ def test_run_sl_tells_an_sl_whether_to_use_a_relay(docker: FakeRuntime, option: 
     assert options_of(created, "publish") == []
 
 
+def test_run_sl_tells_an_sl_what_models_may_use_of_the_link(docker: FakeRuntime) -> None:
+    created = one_created(docker, sl.run, "--host-ip h --sn-ip s --max-mbit 10/50")
+    assert "SL_MAX_MBIT=10/50" in options_of(created, "env")
+
+
 def test_run_sl_mounts_the_folder_of_a_privacy_policy_with_its_record(docker: FakeRuntime, tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").touch()
 

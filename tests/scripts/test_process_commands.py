@@ -62,8 +62,8 @@ def run(home: Path, script: str, line: str) -> list[str]:
         ),
         (
             "run-sl",
-            "--sn-ip s --relay --privacy-policy cert.pem",
-            "sl --sn-ip s --relay --privacy-policy HOME/cert.pem --node-name sl "
+            "--sn-ip s --relay --max-mbit 5@08:00-18:00,50 --privacy-policy cert.pem",
+            "sl --sn-ip s --max-mbit 5@08:00-18:00,50 --relay --privacy-policy HOME/cert.pem --node-name sl "
             "--data-dir HOME/swarmlearning/scripts/sl/data --bridge",
         ),
         (

@@ -25,6 +25,7 @@ OPTIONS = (
     Option("sl-fs-port", "PORT", "port of this node's file server"),
     Option("sl-fs-service", "FQDN[:PORT]", "the file server behind a proxy"),
     Option("relay", help="listen on nothing, and be reached through an SN's relay; =false: never use one"),
+    Option("max-mbit", "MBIT", "most that models use of the link: 20, 10/50 (up/down), 5@08:00-18:00,50"),
     PRIVACY,
 )
 FS_PORT = "30305"
@@ -71,6 +72,7 @@ def needs(given: Given, runtime: Runtime) -> Needs:
         ("SL_FS_PORT", given.last("sl-fs-port")),
         ("SL_FS_SERVICE", given.last("sl-fs-service")),
         ("SL_RELAY", given.last("relay")),
+        ("SL_MAX_MBIT", given.last("max-mbit")),
         *(("SL_PRIVACY_POLICY", str(policy)) for policy in policies),
         ("SWARM_DATA_DIR", f"{CHANNEL}/node"),  # models are handed over by links, which need one file system
         ("SL_CHANNEL_DIR", PAIR),
@@ -85,7 +87,7 @@ def needs(given: Given, runtime: Runtime) -> Needs:
 def arguments(given: Given) -> Sequence[str]:
     """The options of `swarm sl`; its SN is one of this host where none is named."""
     found: list[str] = []
-    for name in ("host-ip", "sn-ip", "sn-api-port", "sn-api-service", "sl-fs-port", "sl-fs-service"):
+    for name in ("host-ip", "sn-ip", "sn-api-port", "sn-api-service", "sl-fs-port", "sl-fs-service", "max-mbit"):
         if value := given.last(name):
             found += [f"--{name}", value]
     if "relay" in given:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from swarmlearning.node.settings import SlEnvironment
     from swarmlearning.sl.mirroring import Tracking
     from swarmlearning.sl.mlside import Shared
-    from swarmlearning.sl.node import SlSettings
+    from swarmlearning.sl.settings import SlSettings
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,14 @@ class SlOptions:
             "clipped to, noise, and a budget (docs/privacy.md).",
         ),
     ] = None
+    max_mbit: Annotated[
+        str,
+        typer.Option(
+            envvar="SL_MAX_MBIT",
+            help="Most that models use of this site's link, in Mbit/s: 20 in each direction, 10/50 up/down, "
+            "5@08:00-18:00,50 by hours of its clock (docs/network.md). By default without limit.",
+        ),
+    ] = ""
     vitals: GiveVitals = True
     tracking: TrackingOptions
     data_dir: DataDir = None
@@ -201,9 +209,10 @@ class SlOptions:
     process: SlProcess
 
     def settings(self, identity: Identity, environment: "SlEnvironment", command: Sequence[str]) -> "SlSettings":
-        """The settings of an SL, with `command` as its ML process. Raises `NodeError` or `AddressError`."""
+        """The settings of an SL, with `command` as its ML process. Raises `UserError`."""
+        from swarmlearning.models.bandwidth import caps_of
         from swarmlearning.rounds.settings import RoundSettings
-        from swarmlearning.sl.node import SlSettings
+        from swarmlearning.sl.settings import SlSettings
 
         if self.relay and (self.sl_fs_service or self.bind_ip):
             raise NodeError("--relay: nothing listens here, so leave out --sl-fs-service and --bind-ip")
@@ -243,6 +252,7 @@ class SlOptions:
             log=self.process.log,
             tracking=self.tracking.settings(data_directory(self.data_dir, "sl"), environment),
             metrics=self.metrics.place(),
+            caps=caps_of(self.max_mbit),
         )
 
     def _sn_address(self) -> str:

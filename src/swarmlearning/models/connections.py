@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from swarmlearning.address import join
 from swarmlearning.models.destinations import ForbiddenAddress, Refusal, anywhere, permitted_addresses
+from swarmlearning.models.pacing import Bucket
 from swarmlearning.models.tlsstream import TlsStream, TooManyBytes
 from swarmlearning.proxies import ProxyError, connect_through, proxy_to
 from swarmlearning.relay.opening import ANSWER_SECONDS, RelayError, hail
@@ -26,7 +27,9 @@ class Connection(http.client.HTTPConnection):
 
     auto_open = 0  # never again once it is closed: it would be without TLS
 
-    def __init__(self, source: Source, context: ssl.SSLContext, seconds: float, refuse: Refusal) -> None:
+    def __init__(
+        self, source: Source, context: ssl.SSLContext, seconds: float, refuse: Refusal, pace: Bucket | None = None
+    ) -> None:
         """Connects, within `seconds` for each step. Raises OSError, and ValueError or OverflowError for an address
         that none can be.
         """
@@ -35,7 +38,7 @@ class Connection(http.client.HTTPConnection):
         plain = _connect(host, port, seconds, refuse)
         for uid in behind:
             plain = hail(plain, context, host, f"OPEN {uid}", ANSWER_SECONDS + seconds)
-        self.stream = TlsStream(plain, context, host, seconds)
+        self.stream = TlsStream(plain, context, host, seconds, pace)
         self.sock = self.stream
 
 
@@ -62,21 +65,28 @@ class Connections:
     """Connections to file servers, kept between requests: a TLS handshake costs more than a small model.
 
     `connect_seconds` bounds each step of connecting. Addresses that `refuse` names a reason for are not connected to.
+    What comes passes through the limit of `pace`, where there is one.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, connect_seconds: float, idle_seconds: float, refuse: Refusal = anywhere
+        self,
+        context: ssl.SSLContext,
+        connect_seconds: float,
+        idle_seconds: float,
+        refuse: Refusal = anywhere,
+        pace: Bucket | None = None,
     ) -> None:
         self._context = context
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._refuse = refuse
+        self._pace = pace
         self._kept: dict[Source, list[tuple[float, Connection]]] = {}
         self._lock = threading.Lock()
 
     def connect(self, source: Source) -> Connection:
         """A new connection. Raises as `Connection` does."""
-        return Connection(source, self._context, self._connect_seconds, self._refuse)
+        return Connection(source, self._context, self._connect_seconds, self._refuse, self._pace)
 
     def take(self, source: Source) -> Connection | None:
         """Returns a kept connection, which the server may have closed meanwhile; None without one."""

@@ -11,9 +11,12 @@ import io
 import socket
 import ssl
 import struct
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
+
+from swarmlearning.models.pacing import Bucket
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -32,16 +35,21 @@ class TooManyBytes(OSError):
 class TlsStream:
     """Belongs to one thread, but for `shutdown`. Everything raises OSError, of which TLS failures are a kind."""
 
-    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str, seconds: float) -> None:
+    def __init__(
+        self, plain: socket.socket, context: ssl.SSLContext, host: str, seconds: float, pace: Bucket | None = None
+    ) -> None:
         """Shakes hands, within `seconds`, over a connected socket, which belongs to the stream from now on.
 
-        A `host` that is a name is stated (SNI): a reverse proxy passes connections on by it. Raises ValueError for a
-        name that none can be.
+        What comes passes through the limit of `pace`, where there is one; the peer has no less time for that. A `host`
+        that is a name is stated (SNI): a reverse proxy passes connections on by it. Raises ValueError for a name that
+        none can be.
         """
         self._left = 0
         self._deadline = 0.0
         self._scraps = 0
         self._plain = plain
+        self._pace = pace
+        self._ended = threading.Event()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._piece = memoryview(bytearray(_PIECE))
@@ -97,6 +105,7 @@ class TlsStream:
 
     def shutdown(self) -> None:
         """Ends it from another thread: the one that waits here gets the end of the stream."""
+        self._ended.set()
         with suppress(OSError):  # closed by the peer
             self._plain.shutdown(socket.SHUT_RDWR)
 
@@ -135,8 +144,7 @@ class TlsStream:
             self._plain.sendall(self._outgoing.read())
 
     def _receive(self) -> None:
-        self._limit_wait()
-        count = self._plain.recv_into(self._piece)
+        count = self._take() if self._pace is None else self._take_slowly(self._pace)
         if not count:
             self._incoming.write_eof()
             return
@@ -146,6 +154,24 @@ class TlsStream:
         if count < _SCRAP:
             self._wait_for_more()
         self._incoming.write(self._piece[:count])
+
+    def _take(self, most: int = _PIECE) -> int:
+        """Puts what has come into the piece, at most so much; returns how many bytes."""
+        self._limit_wait()
+        return self._plain.recv_into(self._piece, most)
+
+    def _take_slowly(self, pace: Bucket) -> int:
+        """The same when its turn comes, for which the peer need not answer."""
+        size, count = pace.piece(), 0
+        wait = pace.turn(size)
+        try:
+            if wait:
+                self._ended.wait(wait)
+                self._deadline += wait
+            count = self._take(size)
+        finally:
+            pace.back(size - count)
+        return count
 
     def _limit_wait(self) -> None:
         left = self._deadline - time.monotonic()

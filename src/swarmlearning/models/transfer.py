@@ -16,6 +16,7 @@ from swarmlearning.models.destinations import Refusal, anywhere
 from swarmlearning.models.download import Download, Progress, Watcher
 from swarmlearning.models.exchange import Exchange, Stopped, Wanted
 from swarmlearning.models.gathering import TransferError
+from swarmlearning.models.pacing import Bucket
 from swarmlearning.models.store import TensorStore
 
 __all__ = ["Fetcher", "Source", "TransferError"]
@@ -27,7 +28,7 @@ class Fetcher:
     `connect_seconds` bounds each step of connecting, which takes seconds where many others fill a thin link;
     `stall_seconds` the time in which a source has to bring more of the model. Connections are kept for the next fetch,
     for at most `idle_seconds` (less than the 75 s that the servers keep them). Sources at addresses that `refuse` gives
-    a reason for are not connected to.
+    a reason for are not connected to. What comes passes through the limit of `pace`, where there is one.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Fetcher:
         stall_seconds: float = 30.0,
         idle_seconds: float = 60.0,
         refuse: Refusal = anywhere,
+        pace: Bucket | None = None,
     ) -> None:
         self._store = store
         self._stall_seconds = stall_seconds
-        self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse)
+        self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse, pace)
         self._threads = ThreadPoolExecutor(workers, "fetch")
         self._downloads: dict[Wanted, Download] = {}
 

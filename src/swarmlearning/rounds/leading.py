@@ -6,7 +6,8 @@ to be unusable, it merges; then it publishes. From the moment that minPeers are 
 reports `Progress` as long as it waits for the others or bytes move, and the others watch it (`watching.py`). A leader
 that cannot do its work (a full disk) deposes itself.
 
-A contributor whose model needs three times as long as those of minPeers others is left out. Where fewer others
+A contributor whose model needs three times as long as those of minPeers others, and as its link needs for it as it
+states that, is left out. Where fewer others
 contribute, models that came late are fetched, too, and those count that could not be fetched: with these the round can
 be collected again. Contributors whose models the leaders before could not fetch do not count to minPeers
 (`Round.unreachable`): the leader goes on trying by itself, freezes when it has enough of them, and lets another lead
@@ -19,6 +20,7 @@ A round that is merged in slices the leader only watches and publishes (`sharing
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from swarmlearning.ledger.bodies import Depose, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.losing import is_out_of_reach
@@ -29,10 +31,14 @@ from swarmlearning.ledger.contracts.training.submissions import Submission, cont
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer, Work
 from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
+from swarmlearning.rounds.linking import seconds_of
 from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, QUIET_SECONDS, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.slices import Assemble, FetchSlice
 from swarmlearning.rounds.timers import NEVER
 
+BY_ITS_WORD: Final = 10
+"""Times as long as others a contributor has that states a slow link: whoever lies about it holds up no round for ever
+(seed 139 with slices)."""
 MERGING = ""
 """Subject of a pause in merging."""
 
@@ -251,7 +257,8 @@ class Leading:
         return facts.timers.expired(timer, self._settings.merge_delay(current))
 
     def _leave_out_slow(self, current: Round) -> None:
-        """Waits for the others, where enough models are here, three times as long as these took."""
+        """Waits for the others, where enough models are here, three times as long as these took, or as their own links
+        need as they state them."""
         facts, work = self._facts, self._facts.work
         entries = current.submissions.values()
         known = (*entries, *current.late.values())
@@ -260,8 +267,11 @@ class Leading:
         if not enough(facts.training, {one.uid for one in (*here, *failed)}):
             return
         limit = max([LEAST_SECONDS, *(TOO_SLOW * work.fetched_in(one.digest) for one in here)])
-        for digest in sorted({one.digest for one in entries if one.weight > 0} & work.fetching):
-            left = limit - (facts.now - work.fetching_since(digest))
+        for digest, one in sorted({one.digest: one for one in entries if one.weight > 0}.items()):
+            if digest not in work.fetching:
+                continue
+            own = TOO_SLOW * seconds_of(facts.training, one.uid, "up", one.size)
+            left = max(limit, min(own, BY_ITS_WORD * limit)) - (facts.now - work.fetching_since(digest))
             if facts.timers.expired(Timer("slow", facts.key_of(current), digest), max(0.0, left)):
                 self._unusable[digest] = "too-slow"
 

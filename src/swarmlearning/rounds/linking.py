@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from swarmlearning.ledger.bodies import StateLink
 from swarmlearning.ledger.contracts.training.slices import Slicing, expected_bytes, stated
-from swarmlearning.ledger.contracts.training.state import Round
+from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, SLOW_RATE, TOO_SLOW
 from swarmlearning.rounds.slices import LinkMeasured
@@ -31,12 +31,10 @@ class Linking:
         if link is None:
             return
         before, merges = stated(facts.training.links, facts.uid), link.merges and self.able
-        changed = [
-            now and not 1 / CHANGED <= was / now <= CHANGED
-            for was, now in ((before.up, link.up), (before.down, link.down))
-        ]
-        if any(changed) or before.merges != merges:
-            facts.send(StateLink(_rounded(link.up), _rounded(link.down), merges))
+        up, down = link.limits
+        changed = _differs(before.up, link.up, up) or _differs(before.down, link.down, down)
+        if changed or before.merges != merges:
+            facts.send(StateLink(_now(before.up, link.up, up), _now(before.down, link.down, down), merges))
 
     def seconds(self, current: Round, slicing: Slicing, merger: str) -> float:
         """Seconds within which a merger should have merged its slices: a multiple of what it needs by its link, and the
@@ -55,6 +53,26 @@ class Linking:
         own: int = getattr(stated(links, uid), direction)
         known = sorted(filter(None, (getattr(stated(links, site), direction) for site in sites)))
         return max(SLOW_RATE, own or (known[len(known) // 2] if known else 0))
+
+
+def seconds_of(training: Training, uid: str, direction: Literal["up", "down"], size: int) -> float:
+    """Seconds that a member needs to move so many bytes by its link as it states it; 0 where it states none. None is
+    believed to be slower than any is assumed to be."""
+    speed: int = getattr(stated(training.links, uid), direction)
+    return size / max(SLOW_RATE, speed) if speed else 0.0
+
+
+def _now(was: int, now: int, limit: int | None) -> int:
+    """What to state of one direction: what is known, or else what was stated, unless that was a limit's."""
+    return _rounded(now) if now or limit is not None else was
+
+
+def _differs(was: int, now: int, limit: int | None) -> bool:
+    """True if a speed is to be stated anew. Where limits change it is never above the present one, and unknown again
+    where there is none now and what was measured under another says nothing."""
+    if limit is not None and (was > _rounded(limit) if limit else was and not now):
+        return True
+    return now > 0 and not 1 / CHANGED <= was / now <= CHANGED
 
 
 def _rounded(speed: int) -> int:

@@ -10,6 +10,7 @@ from swarmlearning.ledger.contracts.training.losing import misses
 from swarmlearning.ledger.contracts.training.state import Member, alive, enough
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
+from swarmlearning.rounds.linking import seconds_of
 from swarmlearning.rounds.settings import QUIET_SECONDS, REMEMBERED, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.timers import NEVER
 
@@ -191,13 +192,17 @@ class Results:
     def _usual(self) -> tuple[int, float, int]:
         """Returns the model's size, the seconds that those before it needed, and how many of its round were void.
 
-        The size is that of a round before where nothing states it in this one.
+        The size is that of a round before where nothing states it in this one. What is usual is never less than this
+        node's link needs, as it states that: its operator may limit it at some hours.
         """
         training = self._facts.training
         closed = training.result.closed if training.result else training.round
         assert closed is not None
         self._size = self._facts.model_size(closed) or self._size
-        return self._size, median_high(self._seconds) if self._seconds else 0.0, closed.voids
+        if not self._seconds:
+            return self._size, 0.0, closed.voids
+        own = seconds_of(training, self._facts.uid, "down", self._size)
+        return self._size, max(own, median_high(self._seconds)), closed.voids
 
     def _report_slow(self, slowness: float) -> None:
         """Reports that the model comes too slowly, and, after far longer still, that this node has given up."""

@@ -65,11 +65,13 @@ class SlicesLost(_Frozen, frozen=True):
 
 class LinkMeasured(_Frozen, frozen=True):
     """This node's link: bytes a second that it sends and receives, 0 where that is not known yet. `merges`: whether
-    others can connect to it, so that it can merge slices."""
+    others can connect to it, so that it can merge slices. `limits`, up and down: what its operator lets models use, 0
+    for as much as there is now; None: never less than that."""
 
     up: int
     down: int
     merges: bool
+    limits: tuple[int | None, int | None] = (None, None)
 
 
 SliceEvent: TypeAlias = (

@@ -15,6 +15,7 @@ from pathlib import Path
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.models.pacing import Bandwidth
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
@@ -38,7 +39,7 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.sl.capacity import OwnLink
+from swarmlearning.sl.capacity import OwnLink, unlimited
 from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
@@ -67,10 +68,11 @@ class Driver:
         shared: Shared | None = None,
         lock: SiteLock | None = None,
         watch: Stopwatch | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         """`directory`, `shared`: see `MLSide`. `shared_log`: see `Narrator`. `lock`: the site's privacy lock.
 
-        `watch` measures the rounds.
+        `watch` measures the rounds. `bandwidth`: the limits of what models may use of the link.
         """
         self._settings = settings
         self._follower = follower
@@ -89,7 +91,8 @@ class Driver:
         self.effects = Effects(
             self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, lock
         )
-        self._link = OwnLink(lambda: self.effects.received, lambda: watch.sent, self._merges)
+        limits = bandwidth.limits if bandwidth else unlimited
+        self._link = OwnLink(lambda: self.effects.received, lambda: watch.sent, self._merges, limits)
         self._lock = lock
         if lock:
             lock.warn, lock.tell = _in_loop(self.narrator.locked), _in_loop(self.narrator.tell)

@@ -7,51 +7,48 @@ import asyncio
 import logging
 import os
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
-from swarmlearning.address import join, split
+from swarmlearning.address import join
 from swarmlearning.api.protocol import Limits
 from swarmlearning.api.server import Server
-from swarmlearning.bridge.bridge import Bridge, BridgeSettings
+from swarmlearning.bridge.bridge import Bridge
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import require_role
-from swarmlearning.license.servers import NO_SERVERS, LicenseServers
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
+from swarmlearning.models.pacing import Bandwidth, limited, paced
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
 from swarmlearning.node.datadir import DataDirectory
 from swarmlearning.node.errors import NodeError, RefusedError
-from swarmlearning.node.exposed import MetricsPlace
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.joining import Membership
 from swarmlearning.node.license import Licensed, licensed
 from swarmlearning.node.listening import listening_host
-from swarmlearning.node.logfile import DEFAULT, LogSettings, kept_log
+from swarmlearning.node.logfile import kept_log
 from swarmlearning.node.moving import new_hosts
 from swarmlearning.node.ready import ReportReady
 from swarmlearning.node.renewing import LiveIdentity
 from swarmlearning.node.sources import announced
-from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.driver import Driver
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.lockpolicy import open_lock
 from swarmlearning.sl.measuring import Measuring
-from swarmlearning.sl.mirroring import NO_TRACKING, Tracking, mirrored
+from swarmlearning.sl.mirroring import mirrored
 from swarmlearning.sl.mlprocess import run_ml
-from swarmlearning.sl.mlside import Shared
 from swarmlearning.sl.reach import ADDRESS_HINT, fault_of_loopback, fault_of_own_address
 from swarmlearning.sl.readers import may_read_chunks
 from swarmlearning.sl.relayed import Relayed
+from swarmlearning.sl.settings import SlSettings
 from swarmlearning.sl.site import site_of
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.transport.meters import Meter
@@ -68,50 +65,6 @@ RELAY_SECONDS = 5.0
 """A start waits so long for a relay; then the training may begin, and other sites reach this one later."""
 OVER_ALREADY = 3
 """Exit status of an SL whose script came after the end of the training: to start it again is of no use."""
-
-
-@dataclass(frozen=True)
-class SlSettings:
-    """An operator's settings of one SL.
-
-    `host` is the address announced to others; `fs_service` is announced instead of it and the port listened on, where
-    given. `bind`: the address to listen on, empty: see `listening_host`. `compress_below`: bytes of the smallest model
-    that is never sent compressed. `bridge`: also serve the original's client. `shared`: see `MLSide`. `network_id`: the
-    only one to join; `uid`: this node's, where a SWOP has chosen one. `relay`: nobody can connect to this node, so it
-    listens on nothing, and is reached through the relay of an SN; None: once the ledger shows that others do not reach
-    it, False: never. `moves`: `host` is the address from which this machine reaches its SN, and follows it.
-    `privacy_policy`: the file of the site's lock. `tracking`: see `Tracking`.
-    """
-
-    name: str
-    host: str
-    fs_port: int
-    fs_service: str
-    sn_address: str
-    data_dir: Path
-    rounds: RoundSettings
-    compress_below: int
-    command: Sequence[str]
-    bridge: BridgeSettings | None = None
-    shared: Shared | None = None
-    bind: str = ""
-    network_id: str = ""
-    uid: str = ""
-    relay: bool | None = None
-    moves: bool = False
-    license_servers: LicenseServers = NO_SERVERS
-    log: LogSettings = DEFAULT
-    privacy_policy: Path | None = None
-    vitals: bool = True
-    tracking: Tracking = NO_TRACKING
-    metrics: MetricsPlace | None = None
-
-    @property
-    def own_hosts(self) -> list[str]:
-        """Hosts of the network that this node is in: those at which it is reached; behind a relay that of its SN."""
-        if self.relay:
-            return [split(self.sn_address)[0]]
-        return [self.host, split(self.fs_service)[0]] if self.fs_service else [self.host]
 
 
 async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: ReportReady) -> int:
@@ -143,11 +96,14 @@ async def _run(
     store = TensorStore(settings.data_dir / "models")
     lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
-    fetcher = Fetcher(own.tls.client, store, refuse=refuse)
+    bandwidth = limited(settings.caps)
+    fetcher = Fetcher(own.tls.client, store, refuse=refuse, pace=bandwidth.down if bandwidth else None)
     measuring = Measuring(settings.data_dir, log)
     member = Membership("SL", settings.name, settings.sn_address, own, place, measuring.shelf, vitals=settings.vitals)
     try:
-        return await _take_part(settings, own, report_ready, place, store, fetcher, member, measuring, lock, license)
+        return await _take_part(
+            settings, own, report_ready, place, store, fetcher, member, measuring, lock, license, bandwidth
+        )
     finally:
         await fetcher.close()
         await member.close()
@@ -164,11 +120,12 @@ async def _take_part(
     measuring: Measuring,
     lock: SiteLock | None,
     license: Licensed,
+    bandwidth: Bandwidth | None,
 ) -> int:
-    follower, driver = member.follower, _driver(settings, member, store, fetcher, measuring.watch, lock)
+    follower, driver = member.follower, _driver(settings, member, store, fetcher, measuring.watch, lock, bandwidth)
     member.answer_checkups(settings.own_hosts, lambda: site_of(driver.ml, license.fault))
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
-    files = _files(settings, place, follower, driver, measuring.watch, lock)
+    files = paced(_files(settings, place, follower, driver, measuring.watch, lock), bandwidth)
     server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
     try:
         async with (
@@ -204,6 +161,7 @@ def _driver(
     fetcher: Fetcher,
     watch: Stopwatch,
     lock: SiteLock | None,
+    bandwidth: Bandwidth | None,
 ) -> Driver:
     driver = Driver(
         settings.rounds,
@@ -216,6 +174,7 @@ def _driver(
         settings.shared,
         lock,
         watch,
+        bandwidth,
     )
     driver.narrator.outage = lambda: member.outage
     return driver
