@@ -103,6 +103,40 @@ def test_a_swop_that_can_start_fewer_pairs_since_has_done_what_it_has_done(site:
     assert (site.state, site.runner.done, site.peer(SECOND).pairs) == ("COMPLETE", 2, 1)
 
 
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_a_pair_that_is_complete_stays_so_whatever_its_swop_reports_later(site: Operations, state: str) -> None:
+    done = Pair(1, "sl-2b", "complete")
+    site.assign("run", 1).carry_out(SECOND, "enrolled")
+    site.report(SECOND, "running", pairs=(Pair(0, "sl-2a", "running"), done))
+    assert site.state == "COMPLETE"
+    reason = "site" if state == "failed" else None
+    site.report(SECOND, state, reason=reason)
+    assert (site.state, site.peer(SECOND).reports) == ("COMPLETE", (done,))
+    if state == "running":
+        lost = Pair(0, "sl-2a", "failed", "sl-exit", 1)
+        site.report(SECOND, state, pairs=(Pair(1, "sl-2b", "failed", "sl-exit", 1), lost))
+        assert (site.state, site.peer(SECOND).reports) == ("COMPLETE", (done, lost))
+
+
+def test_no_swop_that_has_completed_pairs_gives_up_its_slot_or_reports_more_than_it_has(site: Operations) -> None:
+    site.assign("run", 1).carry_out(FIRST, "enrolled")
+    site.report(FIRST, "running", pairs=(Pair(0, "sl-1", "complete"),))
+    site.lose(FIRST)
+    with pytest.raises(Rejection, match="assignment-over: pairs of SWOP swop-1 are complete; it cannot be awaiting"):
+        site.report(FIRST, "awaiting-approval")
+    with pytest.raises(Rejection, match="wrong-report: each of the 1 pairs of SWOP swop-1 is reported once at most"):
+        site.report(FIRST, "running", pairs=(Pair(1, "sl-2", "complete"),))
+    assert site.state == "COMPLETE"
+
+
+def test_before_rules_version_3_a_swop_takes_back_what_it_has_reported() -> None:
+    site = listening(rules=2).assign("run", 1)
+    site.carry_out(FIRST, "enrolled")
+    site.report(FIRST, "running", pairs=(Pair(0, "sl-1", "complete"),))
+    site.report(FIRST, "running")
+    assert site.state == "RUNNING"
+
+
 # --- targets --------------------------------------------------------------------------------------------------------
 
 

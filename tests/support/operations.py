@@ -18,6 +18,7 @@ from swarmlearning.ledger.bodies import (
     Lost,
     ReportPeer,
 )
+from swarmlearning.ledger.chain import RULES_VERSION
 from swarmlearning.ledger.contracts import network, tasks
 from swarmlearning.ledger.contracts.taskrunner import Peer, Taskrunner, taskrunner
 
@@ -28,9 +29,9 @@ PAIRS = {"swop-1": 1, "swop-2": 2, "swop-3": 1}
 
 
 @cache
-def _founded() -> Ledger:
-    """Made once: keys take longer than all else."""
-    made = Ledger(CA_1)
+def _founded(rules: int) -> Ledger:
+    """Made once for each version: keys take longer than all else."""
+    made = Ledger(CA_1, rules=rules, newest_rules=rules)
     made.join("op-1", "SWCI")
     made.send("op-1", AdmitOrganisation(organisation("org-2", CA_2)), network.CONTRACT)
     made.join("op-2", "SWCI", CA_2)
@@ -43,8 +44,8 @@ def _founded() -> Ledger:
 class Operations:
     """A ledger with the operators `op-1`, `mate` (both of org-1) and `op-2`, and three SWOPs."""
 
-    def __init__(self) -> None:
-        self.ledger = copy(_founded())
+    def __init__(self, rules: int = RULES_VERSION) -> None:
+        self.ledger = copy(_founded(rules))
         self.ledger.blocks = list(self.ledger.blocks)
         self.ledger.actors = {uid: copy(actor) for uid, actor in self.ledger.actors.items()}
 
@@ -108,9 +109,9 @@ class Operations:
             self.report(uid, state, reason="site" if state == "failed" else None)
 
 
-def listening() -> Operations:
+def listening(rules: int = RULES_VERSION) -> Operations:
     """All SWOPs listen; there are a final run task and the build task before it."""
-    made = Operations()
+    made = Operations(rules)
     made.make("build", "MAKE_USER_CONTAINER")
     made.make("run", "RUN_SWARM", "build")
     made.listen()

@@ -83,4 +83,4 @@ Rulebook: TypeAlias = Mapping[int, Rules]
 
 RULES: Rulebook = {1: Rules(1, KINDS_1, persons=False), 2: Rules(2, KINDS_2), 3: Rules(3, KINDS)}
 """All versions that this program knows. 2: the kind `experiment`, and on whose behalf operators act. 3: rounds merged
-in slices."""
+in slices, and what a SWOP has reported as complete stays so."""

@@ -118,6 +118,11 @@ def _report(world: World, contract: str, body: ReportPeer, tx: TxContext) -> Wor
     return _with(world, transitions.report(_known(world, contract), tx.sender, body, tx.time_ms))
 
 
+def _report_more(world: World, contract: str, body: ReportPeer, tx: TxContext) -> World:
+    kept = transitions.with_what_is_complete(_known(world, contract), tx.sender, body)
+    return _report(world, contract, kept, tx)
+
+
 def _reset(world: World, contract: str, body: ResetTaskrunner, tx: TxContext) -> World:
     return _with(world, transitions.reset(_known(world, contract), lambda uid: _is_alive(world, uid)))
 
@@ -220,4 +225,14 @@ def _noted(runner: Taskrunner, change: Presence, time_ms: int) -> Taskrunner:
     return transitions.set_attendance(runner, change.uid, present=change.attendance != "lost", now_ms=time_ms)
 
 
+class LastingTaskrunnerContract(TaskrunnerContract):
+    """The same, where pairs that are complete stay so whatever is reported later: since rules version 3."""
+
+    rules: Mapping[type[Body], Rule] = {
+        **TaskrunnerContract.rules,
+        ReportPeer: TaskrunnerContract.rules[ReportPeer]._replace(change=_report_more),
+    }
+
+
 TASKRUNNERS = TaskrunnerContract()
+LASTING_TASKRUNNERS = LastingTaskrunnerContract()

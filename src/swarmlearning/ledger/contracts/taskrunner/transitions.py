@@ -191,6 +191,19 @@ def report(runner: Taskrunner, uid: str, body: ReportPeer, now_ms: int) -> Taskr
     return with_peer(runner, changed)
 
 
+def with_what_is_complete(runner: Taskrunner, uid: str, body: ReportPeer) -> ReportPeer:
+    """The report, with the SWOP's pairs that are complete already: else a SWOP could take back what it has done, and an
+    assignment that is complete would not be so any more. Raises `Rejection` where it gives up its slot with them."""
+    known = peer_of(runner, uid)
+    complete = {pair.index: pair for pair in known.reports if pair.state == "complete"} if known else {}
+    if complete and body.state == "awaiting-approval":
+        raise Rejection(Code.ASSIGNMENT_OVER, f"pairs of SWOP {uid} are complete; it cannot be {body.state} now")
+    reported = {pair.index for pair in body.pairs}
+    pairs = tuple(complete.get(pair.index, pair) for pair in body.pairs)
+    left_out = tuple(pair for index, pair in complete.items() if index not in reported)
+    return msgspec.structs.replace(body, pairs=pairs + left_out)
+
+
 def _reporting(runner: Taskrunner, uid: str, body: ReportPeer) -> Peer:
     known = listener(runner, uid)
     if runner.assignment is None or runner.assignment.serial != body.serial:
