@@ -11,6 +11,7 @@ from support.uvloops import identities_of, pytest_asyncio_loop_factories, worksp
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import server_context
+from swarmlearning.models import download
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.tensors.digest import CHUNK, ModelDigest
@@ -18,6 +19,12 @@ from swarmlearning.tensors.digest import CHUNK, ModelDigest
 __all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
 identities = identities_of("SL-1", "SL-2", "SL-3")
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is left alone however slow this machine is: where others are to help it, a test says so."""
+    monkeypatch.setattr(download, "HELP_SECONDS", 600.0)
 
 
 @pytest.fixture

@@ -8,15 +8,16 @@ from blake3 import blake3
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zstandard import ZstdCompressionParameters, ZstdCompressor, ZstdDecompressor
 
+from support.faulty_holder import fetching
 from support.serving import request, serving
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context
+from swarmlearning.models import fileserver
 from swarmlearning.models.compression import pays
 from swarmlearning.models.connections import Source
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.links import Links
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.transfer import Fetcher, TransferError
+from swarmlearning.models.transfer import TransferError
 from swarmlearning.tensors.digest import CHUNK, ModelDigest
 
 Identities = dict[str, Identity]
@@ -25,6 +26,8 @@ RANDOM = blake3(b"model").digest(SIZE)
 SPARSE = b"".join(RANDOM[at : at + 100] + bytes(900) for at in range(0, SIZE, 1000))[:SIZE]
 BOMB = 2**28
 """Bytes of what becomes some kilobytes."""
+SLOW_LINK = 12.5e6
+"""Bytes a second."""
 ACCEPT = {"Accept-Encoding": "gzip, zstd"}
 
 
@@ -82,11 +85,8 @@ async def test_a_model_is_sent_as_it_is_where_compression_is_not_accepted_or_not
 
 
 async def fetched(identities: Identities, store: TensorStore, digest: str, *sources: Source) -> bytes:
-    fetcher = Fetcher(client_context(identities["SL-2"]), store)
-    try:
+    async with fetching(identities["SL-2"], store) as fetcher:
         return (await fetcher.fetch(digest, sources)).read_bytes()
-    finally:
-        await fetcher.close()
 
 
 def noted(
@@ -133,18 +133,18 @@ async def test_a_connection_is_used_again_after_a_compressed_answer(
         clients.add(scope["client"])
         await app(scope, receive, send)
 
-    async with serving(noting, identities["SL-1"]) as server:
-        fetcher = Fetcher(client_context(identities["SL-2"]), here)
+    async with serving(noting, identities["SL-1"]) as server, fetching(identities["SL-2"], here) as fetcher:
         for _ in range(3):
             await fetcher.fetch(info.root, [("127.0.0.1", server.port)])
             await here.retain(set())
-        await fetcher.close()
     assert len(clients) == 1
 
 
 async def test_models_are_not_compressed_between_processes_of_one_machine(
-    identities: Identities, tmp_path: Path
+    identities: Identities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They are no slow link to each other: what the processors cost is left out, since others may keep them busy."""
+    monkeypatch.setattr(fileserver, "pays", lambda fd, size, speed: speed < SLOW_LINK)
     store, info = await holding(tmp_path, SPARSE)
     async with serving(files(store), identities["SL-1"]) as server:
         for _ in range(3):

@@ -174,7 +174,7 @@ async def test_a_client_that_the_source_does_not_trust_gets_an_error_that_explai
     holder = await hold()
     context = client_context(stranger(tmp_path, "SL-2"))
     context.verify_mode = ssl.CERT_NONE
-    fetcher = Fetcher(context, store)
+    fetcher = Fetcher(context, store, connect_seconds=600, stall_seconds=600)
     with pytest.raises(TransferError, match="may not trust this node's certificate"):
         await fetcher.fetch(digest, [holder.source])
     await fetcher.close()

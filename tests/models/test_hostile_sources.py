@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
+from types import SimpleNamespace
 
 import pytest
 from blake3 import blake3
@@ -17,7 +19,10 @@ from zstandard import ZstdCompressor
 from support.faulty_holder import fetching
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.models import exchange, gathering, tlsstream
+from swarmlearning.models.body import Body, Fault, body_of
 from swarmlearning.models.destinations import anywhere, permitted_addresses, refusal_beside
+from swarmlearning.models.exchange import LEAST_RATE
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.tensors.digest import ModelDigest
@@ -33,8 +38,32 @@ WHOLE = HEAD + b"content-length: %d\r\n\r\n" % (len(LIST) + len(CONTENT))
 COMPRESSED = HEAD + b"content-encoding: zstd\r\n\r\n"
 
 STALL_SECONDS = 0.5
-PATIENCE_SECONDS = 20
+LONG_SECONDS = 600.0
+SLOW_PIECE = 2 * int(LEAST_RATE * LONG_SECONDS)
+HASTE = LONG_SECONDS / STALL_SECONDS
+PATIENCE_SECONDS = 60
 """Many times what giving up takes, for a busy machine; without a bound it would take for ever."""
+MOST_WORK_SECONDS = 10
+"""Of processor time."""
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who read models time stands still until a body begins, and then goes `HASTE` times as fast.
+
+    So it is the body's time that is over, however long this machine takes for all before it.
+    """
+    begun: list[float] = []
+
+    def body(response: HTTPResponse) -> Body:
+        begun.append(time.monotonic())
+        return body_of(response)
+
+    def monotonic() -> float:
+        return HASTE * (time.monotonic() - begun[0]) if begun else 0.0
+
+    monkeypatch.setattr(exchange, "body_of", body)
+    monkeypatch.setattr(tlsstream, "time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
 
 
 @contextmanager
@@ -83,60 +112,74 @@ def compressed_list() -> bytes:
     return stream.compress(LIST) + stream.flush(1)
 
 
-@pytest.mark.parametrize(
-    ("serve", "fault", "text"),
-    [
-        (answering(WHOLE, LIST, then=b"x", seconds=0.01), "too-slow", "does not answer in time"),
-        (answering(WHOLE, then=LIST[:1], seconds=0.05), "too-slow", "does not answer in time"),
-        (answering(b"", then=b"H", seconds=0.01), "unreachable", "does not answer in time"),
-        (
-            answering(b"", then=1000 * b"HTTP/1.1 100 Continue\r\n\r\n"),
-            "unreachable",
-            "sends more bytes than its answer",
-        ),
-        (
-            answering(b"", then=b"HTTP/1.1 100 Continue\r\n\r\n", seconds=0.01),
-            "unreachable",
-            "does not answer in time",
-        ),
-        (answering(HEAD, then=b"x: y\r\n", seconds=0.01), "unreachable", "does not answer in time"),
-        (answering(COMPRESSED, compressed_list(), then=bytes(3000)), "invalid", "sends more bytes than its answer"),
-        (
-            answering(COMPRESSED, compressed_list(), then=bytes(3), seconds=0.01),
-            "too-slow",
-            "does not answer in time",
-        ),
-        (
-            answering(COMPRESSED, b"\x50\x2a\x4d\x18\xff\xff\xff\x7f", then=bytes(2**16)),
-            "invalid",
-            "no valid zstd data|before the end|more bytes",
-        ),
-    ],
-    ids=[
-        "model-in-drips",
-        "list-in-drips",
-        "head-in-drips",
-        "endless-100-continue",
-        "100-continue-in-drips",
-        "headers-in-drips",
-        "endless-empty-blocks",
-        "empty-blocks-in-drips",
-        "endless-skippable-frame",
-    ],
-)
-async def test_a_source_that_sends_no_more_of_the_model_is_given_up_whatever_else_it_sends(
-    serve: Serve, fault: str, text: str, identities: Identities, store: TensorStore
+BODIES_IN_DRIPS = {
+    "model": answering(WHOLE, LIST, then=b"x", seconds=0.01),
+    "list": answering(WHOLE, then=LIST[:1], seconds=0.05),
+    "empty-blocks": answering(COMPRESSED, compressed_list(), then=bytes(3), seconds=0.01),
+}
+
+
+@pytest.mark.parametrize("what", BODIES_IN_DRIPS)
+async def test_a_source_that_sends_too_little_of_the_model_is_given_up_whatever_else_it_sends(
+    what: str, hasty: None, identities: Identities, store: TensorStore
+) -> None:
+    await given_up(BODIES_IN_DRIPS[what], "too-slow", "does not answer in time", identities, store, LONG_SECONDS)
+
+
+HEADS_IN_DRIPS = {
+    "first-line": answering(b"", then=b"H", seconds=0.01),
+    "100-continue": answering(b"", then=b"HTTP/1.1 100 Continue\r\n\r\n", seconds=0.01),
+    "headers": answering(HEAD, then=b"x: y\r\n", seconds=0.01),
+}
+
+
+@pytest.mark.parametrize("what", HEADS_IN_DRIPS)
+async def test_a_source_whose_answer_never_begins_is_given_up_whatever_it_sends(
+    what: str, identities: Identities, store: TensorStore
+) -> None:
+    await given_up(HEADS_IN_DRIPS[what], "unreachable", "does not answer in time", identities, store, STALL_SECONDS)
+
+
+ENDLESS: dict[str, tuple[Serve, Fault, str]] = {
+    "100-continue": (
+        answering(b"", then=1000 * b"HTTP/1.1 100 Continue\r\n\r\n"),
+        "unreachable",
+        "sends more bytes than its answer",
+    ),
+    "empty-blocks": (
+        answering(COMPRESSED, compressed_list(), then=bytes(3000)),
+        "invalid",
+        "sends more bytes than its answer",
+    ),
+    "skippable-frame": (
+        answering(COMPRESSED, b"\x50\x2a\x4d\x18\xff\xff\xff\x7f", then=bytes(2**16)),
+        "invalid",
+        "no valid zstd data|before the end|more bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+async def test_a_source_that_sends_without_end_is_given_up_by_what_it_has_sent(
+    what: str, identities: Identities, store: TensorStore
+) -> None:
+    serve, fault, text = ENDLESS[what]
+    await given_up(serve, fault, text, identities, store, LONG_SECONDS)
+
+
+async def given_up(
+    serve: Serve, fault: Fault, text: str, identities: Identities, store: TensorStore, stall_seconds: float
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     with source(serve, server_context(identities["SL-1"])) as (host, port):
         async with (
-            fetching(identities["SL-2"], store, stall_seconds=STALL_SECONDS) as fetcher,
+            fetching(identities["SL-2"], store, stall_seconds=stall_seconds) as fetcher,
             asyncio.timeout(PATIENCE_SECONDS),
         ):
             with pytest.raises(TransferError, match=rf"{host}:{port} .*({text})") as caught:
                 await fetcher.fetch(DIGEST, [(host, port)])
     assert caught.value.fault == fault
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < PATIENCE_SECONDS / 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < MOST_WORK_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -165,7 +208,7 @@ async def test_no_answer_of_a_source_is_more_than_a_failure_of_that_source(
 
     with source(serve, server_context(identities["SL-1"])) as hostile:
         async with (
-            fetching(identities["SL-2"], store, stall_seconds=STALL_SECONDS) as fetcher,
+            fetching(identities["SL-2"], store) as fetcher,
             asyncio.timeout(PATIENCE_SECONDS),
         ):
             with pytest.raises(TransferError, match=f"{DIGEST} cannot be fetched: 127"):
@@ -198,22 +241,35 @@ async def test_a_source_that_drips_its_tls_handshake_is_given_up(identities: Ide
 
 
 async def test_a_slow_source_that_keeps_sending_the_model_is_waited_for(
-    identities: Identities, store: TensorStore
+    identities: Identities, store: TensorStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes several times as long as a source may be silent."""
+    """It takes several times as long as a source may be silent, by a clock that goes on once a piece has come."""
+    content = blake3(b"large").digest(20 * SLOW_PIECE)
+    info = ModelDigest(len(content), (blake3(content).digest(),))
+    now, held, come = 0.0, 0, threading.Condition()
+
+    def progress(count: int) -> None:
+        nonlocal held
+        with come:
+            held = count
+            come.notify_all()
 
     def slowly(client: socket.socket) -> None:
-        client.sendall(WHOLE + LIST)
-        for at in range(0, len(CONTENT), 1000):
-            client.sendall(CONTENT[at : at + 1000])
-            time.sleep(0.05)
+        nonlocal now
+        client.sendall(HEAD + b"content-length: %d\r\n\r\n" % (len(LIST) + len(content)) + info.to_bytes())
+        for at in range(0, len(content), SLOW_PIECE):
+            client.sendall(content[at : at + SLOW_PIECE])
+            with come:
+                assert come.wait_for(lambda until=at + SLOW_PIECE: held >= until, PATIENCE_SECONDS)
+                now += LONG_SECONDS / 2
 
-    began = time.monotonic()
+    monkeypatch.setattr(gathering, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(tlsstream, "time", SimpleNamespace(monotonic=lambda: now, sleep=time.sleep))
     with source(slowly, server_context(identities["SL-1"])) as address:
-        async with fetching(identities["SL-2"], store, stall_seconds=STALL_SECONDS) as fetcher:
-            path = await fetcher.fetch(DIGEST, [address])
-    assert path.read_bytes() == CONTENT
-    assert time.monotonic() - began > 3 * STALL_SECONDS
+        async with fetching(identities["SL-2"], store, stall_seconds=LONG_SECONDS) as fetcher:
+            path = await fetcher.fetch(info.root, [address], progress)
+    assert path.read_bytes() == content
+    assert now > 3 * LONG_SECONDS
 
 
 async def test_fetches_from_a_silent_source_do_not_delay_a_fetch_from_another(

@@ -16,12 +16,12 @@ from blake3 import blake3
 from zstandard import ZstdDecompressor
 
 from support.certs import make_workspace
+from support.faulty_holder import fetching
 from support.namespaces import Namespaces
 from support.tools import needs
 from swarmlearning.identity.tls import client_context
 from swarmlearning.models.links import Links
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.transfer import Fetcher
 from swarmlearning.tensors.digest import ModelDigest
 
 SIZE = 5_000_000
@@ -128,9 +128,8 @@ async def test_over_a_slow_link_only_a_model_that_shrinks_is_compressed(hosts: N
         assert ZstdDecompressor().decompressobj().decompress(body) == shrinks.to_bytes() + SHRINKS
         assert (await asyncio.to_thread(ask, noise))[0] is None
         here = TensorStore(tmp_path / "here")
-        fetcher = Fetcher(client_context(workspace["SL-2"]), here)
-        assert (await fetcher.fetch(shrinks.root, [source])).read_bytes() == SHRINKS
-        await fetcher.close()
+        async with fetching(workspace["SL-2"], here) as fetcher:
+            assert (await fetcher.fetch(shrinks.root, [source])).read_bytes() == SHRINKS
     finally:
         server.kill()
         await server.wait()

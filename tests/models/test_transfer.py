@@ -12,7 +12,7 @@ from support.faulty_holder import CONTENT, SIZE, UNKNOWN, Hold, begin, fetching
 from support.gencert import gen_cert
 from swarmlearning.api.server import Server
 from swarmlearning.identity.identity import Identity
-from swarmlearning.identity.tls import client_context, server_context
+from swarmlearning.identity.tls import server_context
 from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.tensors.digest import CHUNK
@@ -89,11 +89,10 @@ async def test_a_connection_that_was_idle_too_long_is_not_used_again(
     identities: Identities, digest: str, store: TensorStore, hold: Hold
 ) -> None:
     holder = await hold()
-    fetcher = Fetcher(client_context(identities["SL-2"]), store, idle_seconds=0)
-    for _ in range(2):
-        await fetcher.fetch(digest, [holder.source])
-        await store.retain(set())
-    await fetcher.close()
+    async with fetching(identities["SL-2"], store, idle_seconds=0) as fetcher:
+        for _ in range(2):
+            await fetcher.fetch(digest, [holder.source])
+            await store.retain(set())
     assert len(holder.connections) == 2
 
 
@@ -132,15 +131,14 @@ async def test_a_download_that_is_cancelled_in_the_queue_sends_no_request(
     identities: Identities, digest: str, hold: Hold, store: TensorStore
 ) -> None:
     stalling, other = await hold(stall=1000), await hold(content=b"other")
-    fetcher = Fetcher(client_context(identities["SL-2"]), store, workers=1)
-    first = asyncio.create_task(fetcher.fetch(digest, [stalling.source]))
-    await stalling.stalled.wait()
-    queued = asyncio.create_task(fetcher.fetch(next(iter(other.store._held)), [other.source]))
-    await asyncio.sleep(0)  # it is in the queue
-    queued.cancel()
-    first.cancel()
-    await asyncio.wait([first, queued])
-    await fetcher.close()
+    async with fetching(identities["SL-2"], store, workers=1) as fetcher:
+        first = asyncio.create_task(fetcher.fetch(digest, [stalling.source]))
+        await stalling.stalled.wait()
+        queued = asyncio.create_task(fetcher.fetch(next(iter(other.store._held)), [other.source]))
+        await asyncio.sleep(0)  # it is in the queue
+        queued.cancel()
+        first.cancel()
+        await asyncio.wait([first, queued])
     assert other.requests == []
 
 

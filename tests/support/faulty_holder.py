@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -104,11 +105,10 @@ Hold = Callable[..., Awaitable[Holder]]
 
 
 @asynccontextmanager
-async def fetching(
-    identity: Identity, store: TensorStore, connect_seconds: float = 600, stall_seconds: float = 600
-) -> AsyncIterator[Fetcher]:
+async def fetching(identity: Identity, store: TensorStore, **options: Any) -> AsyncIterator[Fetcher]:
     """A fetcher that has all the time that a test has, unless another limit is given."""
-    fetcher = Fetcher(client_context(identity), store, connect_seconds=connect_seconds, stall_seconds=stall_seconds)
+    unhurried = {"connect_seconds": 600, "stall_seconds": 600}
+    fetcher = Fetcher(client_context(identity), store, **{**unhurried, **options})
     try:
         yield fetcher
     finally:
