@@ -50,7 +50,10 @@ async def test_stopping_the_server_lets_a_request_under_way_end(identities: Iden
     await server.wait()
 
 
-async def test_stopping_the_server_ends_event_streams(identities: Identities, caplog: pytest.LogCaptureFixture) -> None:
+async def test_stopping_the_server_ends_event_streams(
+    identities: Identities, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_NOTICE_SECONDS", 60.0)
     app = FastAPI()
     ended = asyncio.Event()
 

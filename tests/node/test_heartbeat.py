@@ -5,8 +5,8 @@ import itertools
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ Identities = dict[str, Identity]
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One beat soon after the other; and an SN has all the time that it needs to answer on a busy machine."""
     monkeypatch.setattr(module, "INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 60.0)
 
 
 class Superseded:
@@ -48,23 +50,29 @@ def nothing(why: str) -> None:
     raise AssertionError(why)
 
 
-@contextmanager
-def beating(
+async def stopped(heart: Heartbeat) -> None:
+    """Stops it; an answer on its way to it can still come."""
+    await asyncio.to_thread(heart.stop)
+    await asyncio.to_thread(heart._thread.join, 60)
+    assert not heart._thread.is_alive()
+
+
+@asynccontextmanager
+async def beating(
     identity: Identity,
     address: str,
     progress: Progress = lambda: (0, 0, None),
     on_superseded: Callable[[str], None] = nothing,
     others: Sequence[str] = (),
     chain: Callable[[], Chain] = Chain,
-) -> Iterator[threading.Thread]:
+) -> AsyncIterator[threading.Thread]:
     """The first start of `sl-1` at work; its thread."""
     heart = Heartbeat(client_context(identity), "sl-1", 1, progress, on_superseded, chain)
     heart.start(lambda: [address, *others])
     try:
         yield heart._thread
     finally:
-        heart.stop()
-    assert not heart._thread.is_alive()
+        await stopped(heart)
 
 
 class Beats:
@@ -88,7 +96,7 @@ async def test_the_heartbeat_ends_and_reports_why_when_a_newer_start_has_registe
     superseded, identity = Superseded(), identities["SL-1"]
     async with running_sn(tmp_path, identities["SN-1"]) as sn, member(sn["api"], identity) as sl:
         await sl.register()
-        with beating(identity, sn["api"], on_superseded=superseded, chain=lambda: sl.chain) as thread:
+        async with beating(identity, sn["api"], on_superseded=superseded, chain=lambda: sl.chain) as thread:
             async with member(sn["api"], identity, incarnation=2) as again:
                 await again.register()
             await sl.catch_up()
@@ -100,9 +108,11 @@ async def test_the_heartbeat_ends_and_reports_why_when_a_newer_start_has_registe
 
 async def test_a_heartbeat_states_the_progress_at_its_moment(identities: Identities) -> None:
     beats, steps, training = Beats(3), itertools.count(), TrainingProgress(2, 10, 61.5, None, 9.0)
-    async with scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn:
-        with beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, training)):
-            await beats.enough.wait()
+    async with (
+        scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as sn,
+        beating(identities["SL-1"], sn.address, lambda: (next(steps), 7, training)),
+    ):
+        await beats.enough.wait()
     times = [beat.pop("time_ms") for beat in beats.received]
     assert all(abs(time_ms - clock_ms()) < 3_600_000 for time_ms in times)
     assert beats.received[:3] == [
@@ -123,7 +133,7 @@ async def test_a_heartbeat_has_what_the_node_says_of_its_machine_and_an_sn_that_
         heart = Heartbeat(client_context(identities["SL-1"]), "sl-1", 1, lambda: (0, 0, None), nothing, vitals=vitals)
         heart.start(lambda: [sn.address])
         await beats.enough.wait()
-        await asyncio.to_thread(heart.stop)
+        await stopped(heart)
     assert [(beat.get("vitals") or {}).get("disk_free") for beat in beats.received[:3]] == [None, 2, 3]
     assert compared[:3] == [None, None, None]
 
@@ -142,13 +152,13 @@ async def test_a_node_compares_its_clock_with_that_of_its_sn(tmp_path: Path, ide
         heart = Heartbeat(client_context(identity), "sl-1", 1, lambda: (0, 0, None), nothing, vitals=vitals)
         heart.start(lambda: [sn["api"]])
         await told.wait()
-        await asyncio.to_thread(heart.stop)
+        await stopped(heart)
     assert abs(offsets[0].ahead_ms) <= offsets[0].error_ms + 2  # both clocks are this machine's
 
 
 async def test_the_heartbeat_goes_on_when_an_sn_returns(identities: Identities) -> None:
     port = fixed_port()
-    with beating(identities["SL-1"], f"127.0.0.1:{port}"):
+    async with beating(identities["SL-1"], f"127.0.0.1:{port}"):
         for _ in range(2):
             beats = Beats(2)
             async with scripted_sn(identities["SN-1"], [], port, answers=[beats] * 1000):
@@ -163,8 +173,9 @@ async def test_other_refusals_are_logged_and_do_not_end_the_heartbeat(
 
     beats = Beats(1)
     async with scripted_sn(identities["SN-1"], [], answers=[refuse, *[beats] * 1000]) as sn:
-        with caplog.at_level(logging.WARNING), beating(identities["SL-1"], sn.address):
-            await beats.enough.wait()
+        with caplog.at_level(logging.WARNING):
+            async with beating(identities["SL-1"], sn.address):
+                await beats.enough.wait()
     assert f"heartbeat refused by SN {sn.address}: who? (unknown-node)" in caplog.text
 
 
@@ -179,9 +190,9 @@ async def test_a_heartbeat_that_one_sn_refuses_goes_to_the_next(identities: Iden
     async with (
         scripted_sn(identities["SN-1"], [], answers=[refuse] * 1000) as liar,
         scripted_sn(identities["SN-1"], [], answers=[beats] * 1000) as honest,
+        beating(identities["SL-1"], liar.address, others=[honest.address]),
     ):
-        with beating(identities["SL-1"], liar.address, others=[honest.address]):
-            await beats.enough.wait()
+        await beats.enough.wait()
     assert len(liar.received) >= 3
 
 
@@ -221,4 +232,4 @@ async def test_an_outage_is_known_with_its_beginning_and_reason_until_an_sn_answ
     async with scripted_sn(identities["SN-1"], [], port, answers=[beats] * 1000):
         await beats.enough.wait()
         assert heart.outage is None
-        heart.stop()
+        await stopped(heart)

@@ -40,7 +40,7 @@ class Scripted:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirroring, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(mirroring, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(mirroring, "CLOSE_SECONDS", 60.0)
 
 
 async def test_what_was_not_taken_is_handed_over_again_in_order_and_said_once(
@@ -59,13 +59,14 @@ async def test_what_was_not_taken_is_handed_over_again_in_order_and_said_once(
 
 
 async def test_a_tracker_that_hangs_delays_the_end_by_a_bounded_time_and_the_loss_is_named(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mirroring, "CLOSE_SECONDS", 0.2)
     tracker = Scripted(hangs=True)
     post = Post(tracker)
     post.start()
     post.add(points(0, 1, 2))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await post.close(complete=True)
     assert tracker.complete is False, "the run of a tracker that lacks points is not ended as complete"
     assert caplog.records[-1].levelno == logging.WARNING

@@ -6,6 +6,7 @@ import stat
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,13 +141,18 @@ async def test_a_second_ml_process_beside_one_that_stays_is_refused(
 async def test_a_connection_that_sends_no_message_does_not_keep_out_the_ml_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beginning: bytes
 ) -> None:
+    """Its time is short, that of the ML process after it is not: this machine may be busy."""
+    monkeypatch.setattr(mlchannel, "TURN_SECONDS", 600.0)
     monkeypatch.setattr(mlchannel, "FIRST_MESSAGE_SECONDS", 0.05)
     handled = asyncio.Event()
 
     async def handle(message: FromML) -> None:
         handled.set()
 
-    channel = MLChannel(tmp_path, handle, lambda: None)
+    def left() -> None:
+        monkeypatch.setattr(mlchannel, "FIRST_MESSAGE_SECONDS", 600.0)
+
+    channel = MLChannel(tmp_path, handle, left)
     await channel.start()
     with connect(channel.path) as silent, connect(channel.path) as ml:
         silent.sendall(beginning)
@@ -159,14 +165,22 @@ async def test_a_connection_that_sends_no_message_does_not_keep_out_the_ml_proce
 async def test_an_ml_process_may_be_silent_for_long_after_its_first_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlchannel, "FIRST_MESSAGE_SECONDS", 0.05)
+    """The limit of that message is over with it: nothing waits here until the time is over."""
+    limits = list[asyncio.Timeout]()
+
+    def timeout(seconds: float) -> asyncio.Timeout:
+        limits.append(asyncio.timeout(seconds))
+        return limits[-1]
+
+    monkeypatch.setattr(mlchannel, "asyncio", SimpleNamespace(**{**vars(asyncio), "timeout": timeout}))
     messages = asyncio.Queue[FromML]()
     channel = MLChannel(tmp_path, messages.put, lambda: None)
     await channel.start()
     with connect(channel.path) as ml:
         ml.sendall(encode(Kill("1", True, "")))
         await messages.get()
-        await asyncio.sleep(0.2)
+        assert len(limits) == 2, "for its turn, and for its first message"
+        assert [repr(limit) for limit in limits] == ["<Timeout [finished]>"] * 2
         ml.sendall(encode(Kill("2", True, "")))
         async with asyncio.timeout(60):
             await messages.get()

@@ -127,9 +127,10 @@ async def test_a_server_that_promises_more_than_it_sends_is_given_up(content: Pa
 
 
 async def test_a_server_that_drips_is_given_up(content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloading, "WINDOW_SECONDS", 0.2)
+    """Only once it drips the time is short: until then it is this machine that may be slow."""
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        monkeypatch.setattr(downloading, "WINDOW_SECONDS", 0.2)
         writer.write(head("200 OK", Content_Length=10_000_000))
         while not writer.is_closing():
             writer.write(b"x")

@@ -16,7 +16,7 @@ from swarmlearning.ui.hosts.ssh import SshMachine
 
 STALL = 0.3
 SIZE = 1_000_000
-GUARD = 20.0
+GUARD = 120.0
 """Seconds after which a test that hangs is given up."""
 
 
