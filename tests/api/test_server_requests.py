@@ -120,10 +120,11 @@ async def test_the_bytes_of_a_request_that_belong_to_no_body_are_bounded(kind: s
 
 
 async def test_the_time_limit_for_requests_does_not_end_a_long_answer(identities: Identities) -> None:
-    go_on = asyncio.Event()
+    asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        asked.set()
         await go_on.wait()
         await send_error(send, 200, "done")
 
@@ -131,10 +132,11 @@ async def test_the_time_limit_for_requests_does_not_end_a_long_answer(identities
     async with (
         serving(app, identities["SN-1"], limits) as server,
         Client.connected(server, client_context(identities["SL-1"])) as slow,
-        Client.connected(server, client_context(identities["SL-2"])) as idle,
     ):
         slow.writer.write(GET)
-        await idle.rest()  # cut by the limit, which is therefore over for the other one too
+        await asked.wait()
+        async with Client.connected(server, client_context(identities["SL-2"])) as idle:
+            await idle.rest()  # cut by the limit, which is therefore over for the other one too
         go_on.set()
         assert (await slow.answer())[0] == 200
 

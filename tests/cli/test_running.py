@@ -18,7 +18,7 @@ from swarmlearning.node.errors import NodeError
 
 TURNS = 100
 """Of the event loop: a signal needs two or three."""
-SECONDS = 20  # only ends a test that would hang
+SECONDS = 120  # only ends a test that would hang
 
 
 def test_a_second_signal_does_not_cut_the_stop_short() -> None:

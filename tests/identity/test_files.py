@@ -30,7 +30,7 @@ from swarmlearning.identity.source import Latest
 from swarmlearning.identity.tls import client_context
 from swarmlearning.identity.workspace import Workspace
 
-SECONDS = 20  # only ends a test that would hang
+SECONDS = 120  # only ends a test that would hang
 
 
 @pytest.fixture

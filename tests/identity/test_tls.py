@@ -28,7 +28,7 @@ from swarmlearning.identity.tls import (
 )
 from swarmlearning.identity.workspace import Workspace
 
-SECONDS = 20  # only ends a test that would hang
+SECONDS = 120  # only ends a test that would hang
 
 
 class Refused(Exception):

@@ -25,7 +25,7 @@ from swarmlearning.node.renewing import LiveIdentity, Send
 from swarmlearning.node.sender import Author
 from swarmlearning.sn.miner import Miner
 
-SECONDS = 20  # only ends a test that would hang
+SECONDS = 120  # only ends a test that would hang
 OTHERS = create_authority("CA-9", 3000)
 """The authority of another organisation."""
 

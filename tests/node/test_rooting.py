@@ -53,7 +53,7 @@ class Node:
 
     async def until_sent(self) -> str:
         """The thumbprint of the next root that is sent."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await self.answered.wait()
         self.answered.clear()
         return thumbprint(load_certificate(self.sent[-1].certificate))

@@ -95,7 +95,7 @@ async def test_what_is_passed_over_is_replaced_by_the_next_entry_for_all(
     entries = [put(_key(1), b"junk"), put(_key(2), b"more junk"), put(HEAD_KEY, _encode(junk))]
     assert await cluster.hosts[2].gateway.transact([], entries)
     for log in logs:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await log.wait_for_append(0) if watching else None
             assert (await log.read(1, 10))[0] == b"junk"
         await log.pass_over(1)
@@ -132,7 +132,7 @@ async def test_a_member_that_was_away_for_longer_than_entries_are_kept_gets_a_sn
             await asyncio.gather(*(here.gateway.transact([], [put(key, bytes(500))]) for key in keys))
         await away.start(None, new=False)
         await away.member.answers(led=True)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 with contextlib.suppress(EtcdUnavailableError):  # while it applies the snapshot
                     if await away.gateway.get(_key(0)) is not None:
@@ -236,7 +236,7 @@ async def test_an_etcd_member_without_a_majority_knows_no_leader(cluster: Cluste
     assert await alone.gateway.led()
     for host in others:
         await host.member.stop()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:  # a leader steps down when an election time has passed
             if not await alone.gateway.led():
                 return

@@ -20,7 +20,7 @@ from swarmlearning.sn.holding import Holding
 from swarmlearning.sn.miner import Miner
 
 HOUR_MS = 3_600_000
-SECONDS = 20.0
+SECONDS = 120.0
 
 
 class Other:

@@ -83,7 +83,7 @@ class Cluster:
 
     async def _promote(self, by: Host, number: int) -> None:
         """As soon as the learner has caught up: etcd refuses before. An answer that stays away may be a yes."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 with contextlib.suppress(UnavailableError):
                     await by.gateway.promote(number)

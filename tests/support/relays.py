@@ -16,7 +16,7 @@ from swarmlearning.transport.parties import Credential
 from swarmlearning.transport.shares import Share
 
 HOST = "127.0.0.1"
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 @dataclass

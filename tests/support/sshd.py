@@ -24,7 +24,7 @@ from swarmlearning.ui.hosts.addresses import Address
 from swarmlearning.ui.hosts.logins import Login, Secret
 
 SSHD: Final = "/usr/sbin/sshd"
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 150.0
 USER: Final = "root" if os.geteuid() == 0 else os.environ.get("USER", "")
 PASSWORD: Final = "correct horse battery"
 

@@ -20,7 +20,7 @@ from swarmlearning.ui.accepting import MOST_HEAD, Bounds, BrowserServer
 from swarmlearning.ui.redirecting import Redirect
 from swarmlearning.ui.security import admission
 
-SECONDS = 30.0
+SECONDS = 60.0
 GET = b"GET / HTTP/1.1\r\nhost: ui\r\n\r\n"
 QUICK_SECONDS = 0.4
 QUICK = Bounds(head_seconds=QUICK_SECONDS, handshake_seconds=SECONDS)

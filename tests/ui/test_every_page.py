@@ -24,7 +24,7 @@ from swarmlearning.ui.pages import logpages
 from swarmlearning.ui.security.roles import TABLE, json_path
 from swarmlearning.ui.site import Site
 
-LONG = 20.0
+LONG = 60.0
 """Seconds: less than what an act may take, and more than any page needs on a busy machine."""
 HOST = "10.0.0.7"
 PAGES = sorted(path for method, path in TABLE if method == "GET" and ("GET", json_path(path)) in TABLE)

@@ -144,7 +144,7 @@ async def test_an_end_right_after_the_state_was_read_is_reported(
             return found
 
         monkeypatch.setattr(manager, "_state", ended_since)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             assert await here.manager.changed(here.attempt, 0, known) == PairState(None, 7)
 
 
