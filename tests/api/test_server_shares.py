@@ -48,7 +48,7 @@ async def test_connections_over_an_organisation_s_quota_are_refused_and_another_
 async def test_requests_over_the_quota_wait_or_are_refused_and_another_organisation_is_answered_meanwhile(
     identities: Identities,
 ) -> None:
-    share_of = by_certificate(identities, Share("", connections=50, requests=2))
+    share_of = by_certificate(identities, Share("", connections=50, requests=1))
     async with serving(describe, identities["SN-1"], share_of=share_of) as server:
         flood = [asyncio.create_task(request(server, identities["SL-1"], "/")) for _ in range(30)]
         refused = await first_refused(flood)
@@ -60,7 +60,7 @@ async def test_requests_over_the_quota_wait_or_are_refused_and_another_organisat
     assert refused[1]["retry-after"] == "5"
     assert json.loads(refused[2]) == {
         "code": "quota",
-        "detail": "organisation north has used its quota of 2 requests a second; try again in 5 s",
+        "detail": "organisation north has used its quota of 1 requests a second; try again in 5 s",
     }
 
 
@@ -73,7 +73,7 @@ async def first_refused(tasks: list[asyncio.Task[Answer]]) -> Answer:
 
 
 async def test_a_large_body_counts_as_many_requests(identities: Identities) -> None:
-    share_of = by_certificate(identities, Share("", connections=50, requests=2))
+    share_of = by_certificate(identities, Share("", connections=50, requests=1))
     size = 12 * BYTES_A_REQUEST
     async with (
         serving(describe, identities["SN-1"], share_of=share_of) as server,
