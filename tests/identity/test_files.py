@@ -3,11 +3,13 @@
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -22,6 +24,7 @@ from support.certs import KINDS, authority_in, expired, make_workspace, not_yet_
 from support.heard import Heard, hearing
 from support.watching import watching
 from swarmlearning.files import replace_file
+from swarmlearning.identity import identity as identity_module
 from swarmlearning.identity.ca import Key, create_authority, issue
 from swarmlearning.identity.certificates import load_certificate, to_pem
 from swarmlearning.identity.files import FileSource, IdentityFiles
@@ -227,16 +230,17 @@ async def test_what_is_being_written_is_neither_used_nor_warned_of(
 
 
 async def test_a_certificate_that_was_not_yet_valid_is_used_once_it_is(
-    workspace: Workspace, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)
-    pair = issue(authority_in(workspace.root), "SL-1", [], ["127.0.0.1"], 9, begin)
+    pair = issue(authority_in(workspace.root), "SL-1", [], ["127.0.0.1"], 9, datetime.now(UTC) + timedelta(hours=1))
     async with watched(workspace) as source:
         old = source.current
         workspace.save_node("SL-1", pair)
+        await heard.until("not yet valid before")
+        assert source.current == old
+        later = time.time_ns() + 2 * 3600 * 10**9
+        monkeypatch.setattr(identity_module, "time", SimpleNamespace(time_ns=lambda: later))
         assert (await source.changed(old)).certificate == pair.certificate
-        assert datetime.now(UTC) >= begin
-    assert "not yet valid before" in caplog.text
 
 
 @pytest.mark.parametrize("kind", KINDS)
