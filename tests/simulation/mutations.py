@@ -180,8 +180,8 @@ FAULTS: Final = (
         "rounds/facts.py",
         (
             "contributions are given up as the result stands",
-            "if result and slicing_of(training, result.closed.number):",
-            "if False and result:",
+            "if result and ((sliced := slicing_of(training, result.closed.number)) or is_open(training)):",
+            "if False and result and (sliced := None):",
         ),
     ),
     *_in(

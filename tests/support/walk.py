@@ -29,6 +29,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training import recovery, sessions
 from swarmlearning.ledger.contracts.training import transactions as rules
 from swarmlearning.ledger.contracts.training.state import Attendance, Training
+from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
     Accepted,
     Action,
@@ -187,7 +188,7 @@ class Walk:
         bad = self.dice.random() < 0.2
         if isinstance(work, Release):
             return self._released(work)
-        if not isinstance(work, Carry) and self.dice.random() < 0.1:
+        if not isinstance(work, Carry | Recheck) and self.dice.random() < 0.1:
             return LocalFailure(work, "the disk is full", permanent=bad)
         match work:
             case Fetch(digest):

@@ -18,6 +18,7 @@ COMMANDS = {
     "sl": "sl:sl",
     "status": "status:status",
     "health": "health:health",
+    "verify-round": "verifyround:verify_round",
     "ui": "ui:app",
     "report": "trainings:report",
     "doctor": "doctor.command:doctor",

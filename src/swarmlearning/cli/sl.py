@@ -241,6 +241,7 @@ class SlOptions:
                 initial=environment.sl_initial_sync,
                 non_finite=environment.sl_non_finite,
                 merges_slices=environment.sl_slices == "auto",
+                verifies=environment.sl_verify == "auto",
                 origin=_origin(environment.sl_origin),
             ),
             compress_below=int(environment.sl_model_params_compression_threshold_mb * 10**6),

@@ -43,6 +43,9 @@ class SlEnvironment(Environment):
                                       `exclude`, it goes on without that model, or `fail`, it ends (ours)
     SL_SLICES                         whether this site merges slices of rounds for all: `auto`, if others can connect
                                       to it, or `never`; where no site does, leaders merge alone (ours)
+    SL_VERIFY                         whether this site merges its part of each result again that several sites have
+                                      merged, to see whether they did it rightly: `auto`, or only on `swarm
+                                      verify-round`: `ask` (ours)
     SL_KEEP_BEST                      keep the model of the best round beside the last one: `metric`, that with the
                                       highest mean metric; `loss`, with the lowest mean loss; `true`, by the metric
                                       where sites report one, else by the loss (ours)
@@ -62,6 +65,7 @@ class SlEnvironment(Environment):
     sl_initial_sync: InitialSync = "merged"
     sl_non_finite: OnNonFinite = "exclude"
     sl_slices: Literal["auto", "never"] = "auto"
+    sl_verify: Literal["auto", "ask"] = "ask"
     sl_keep_best: KeepBest = ""
     sl_uid: str = ""
     sl_origin: str = ""

@@ -1,6 +1,6 @@
 """The round machine's events (what happened at this node) and actions (what this node is to do).
 
-Those that concern slices are in `slices.py`.
+Those that concern slices are in `slices.py`, those about checks of results in `checks.py`.
 """
 
 from typing import Literal, TypeAlias
@@ -10,6 +10,7 @@ import msgspec
 from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Privacy, Receipt, TrainingBody
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
+from swarmlearning.rounds.checks import CheckWanted, Recheck, Rechecked, Uncheckable
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
@@ -226,6 +227,9 @@ Event: TypeAlias = (
     | SlicesLost
     | Assembled
     | LinkMeasured
+    | CheckWanted
+    | Rechecked
+    | Uncheckable
     | Carried
     | Released
     | TimerFired
@@ -290,7 +294,7 @@ class Release(_Frozen, frozen=True):
     digest: str
 
 
-Work: TypeAlias = Fetch | Merge | MergeSlice | FetchSlice | Assemble | Carry | Release
+Work: TypeAlias = Fetch | Merge | MergeSlice | FetchSlice | Assemble | Recheck | Carry | Release
 """Actions of some duration. Each is reported by an event when it ends, unless it is cancelled."""
 
 
@@ -356,6 +360,7 @@ Action: TypeAlias = (
     | MergeSlice
     | FetchSlice
     | Assemble
+    | Recheck
     | Carry
     | Release
     | Cancel

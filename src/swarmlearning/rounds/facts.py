@@ -183,10 +183,9 @@ def _latest(training: Training) -> ModelRef:
 def _named(training: Training, uid: str) -> frozenset[str]:
     result, current = training.result, training.round
     named = [result.digest, result.closed.base] if result else []
-    if result and slicing_of(training, result.closed.number):  # a slice of it that is lost is merged again
-        named += [entry.digest for entry in result.closed.submissions.values()]
-    elif result and is_open(training) and uid in result.closed.submissions:
-        named.append(result.closed.submissions[uid].digest)
+    if result and ((sliced := slicing_of(training, result.closed.number)) or is_open(training)):
+        # A slice of it that is lost is merged again, of all contributions; whoever checks the result reads them, too.
+        named += [entry.digest for each, entry in result.closed.submissions.items() if sliced or each == uid]
     if current:
         named.append(current.base)
         named += [entry.digest for entry in (*current.submissions.values(), *current.late.values())]

@@ -23,6 +23,7 @@ Which module handles which event, and decides what:
     SliceMerged, SliceUnmergeable,       sharing       merging, fetching and stating slices; publishing what all have
     SliceFetched, SliceMissing,                        merged
     SlicesLost, Assembled, LinkMeasured
+    CheckWanted, Rechecked, Uncheckable  checking      merging a part of a result again, to see whether it is right
     -                                    watching      reporting a leader that stands still
     ChainAdvanced, Accepted, Refused     facts         the contract's state, transactions under way
     TimerFired                           timers        time-outs, pauses before what failed is tried again
@@ -38,6 +39,8 @@ from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts.training.majorities import lacking_result
 from swarmlearning.ledger.contracts.training.state import Member, Training
 from swarmlearning.rounds.carrying import Carrying
+from swarmlearning.rounds.checking import Checking
+from swarmlearning.rounds.checks import CheckWanted, Rechecked, Uncheckable
 from swarmlearning.rounds.contributing import Contributing
 from swarmlearning.rounds.events import (
     Accepted,
@@ -114,6 +117,7 @@ class RoundMachine:
         self._contributing = Contributing(self._facts, self._carrying, self._ml, self._releasing)
         self._leading = Leading(self._facts, settings)
         self._sharing = Sharing(self._facts, settings)
+        self._checking = Checking(self._facts, settings)
         self._watching = Watching(self._facts, settings)
         self._kept: set[str] = set()
         self._finished = False
@@ -130,7 +134,10 @@ class RoundMachine:
         """
         facts = self._facts
         facts.now = now
-        self._note(event)
+        if isinstance(event, CheckWanted | Rechecked | Uncheckable):
+            self._checking.receive(event)
+        else:
+            self._note(event)
         noted = facts.collect()
         self._decide()
         return [*noted, *facts.work.cancel_unwanted(), *facts.collect()]
@@ -238,6 +245,7 @@ class RoundMachine:
             self._contributing.decide(me)
             self._use_result(me)
             self._sharing.decide()
+            self._checking.decide()
             self._leading.decide()
             self._watching.decide()
         self._keep()

@@ -39,7 +39,8 @@ OnNonFinite: TypeAlias = Literal["exclude", "fail"]
 @dataclass(frozen=True)
 class RoundSettings:
     """The original's settings that concern rounds (see `node/settings.py`), `initial` and `non_finite`; `origin`:
-    the task for which a SWOP has started this SL; `merges_slices`: it merges slices of rounds, if it can."""
+    the task for which a SWOP has started this SL; `merges_slices`: it merges slices of rounds, if it can;
+    `verifies`: it checks its part of each result that was merged in slices."""
 
     make_me_admin: bool
     full_quorum_seconds: float
@@ -48,6 +49,7 @@ class RoundSettings:
     non_finite: OnNonFinite = "exclude"
     origin: Origin | None = None
     merges_slices: bool = True
+    verifies: bool = False
 
     def patience(self, current: Round) -> float:
         """Seconds that a leader may be quiet while its round is due; doubled as leaders are deposed, so that even a

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import Action, Cancel, Carry, Fetch, Merge, Work
 from swarmlearning.rounds.slices import FetchSlice, MergeSlice
 
@@ -58,6 +59,10 @@ class WorkUnderWay:
         """Returns the work under way that carries this model over to that result."""
         carries = (work for work in self._under_way.values() if isinstance(work, Carry))
         return next((work for work in carries if (work.digest, work.onto) == (digest, onto)), None)
+
+    def rechecking(self, result: str) -> bool:
+        """Returns whether a part of this result is being merged again."""
+        return any(isinstance(work, Recheck) and work.result == result for work in self._under_way.values())
 
     # --- fetches ----------------------------------------------------------------------------------------------------
 

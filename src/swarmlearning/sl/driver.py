@@ -22,6 +22,7 @@ from swarmlearning.node.follower import Follower
 from swarmlearning.node.logs import now_in
 from swarmlearning.node.sender import Sender
 from swarmlearning.node.sources import RELAY
+from swarmlearning.rounds.checks import CheckWanted, Uncheckable
 from swarmlearning.rounds.events import (
     Action,
     AnswerClosed,
@@ -49,6 +50,7 @@ from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.slices import format_of
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
+from swarmlearning.sl.verifying import Verifying, answering
 from swarmlearning.views.names import node_names
 from swarmlearning.views.training import TrainingProgress, Waiting
 
@@ -91,6 +93,9 @@ class Driver:
         self.effects = Effects(
             self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, lock
         )
+        self._verifying = Verifying(
+            self._uid, follower, lambda: self.contract, lambda result: self._handle(CheckWanted(result)), self._chunks
+        )
         limits = bandwidth.limits if bandwidth else unlimited
         self._link = OwnLink(lambda: self.effects.received, lambda: watch.sent, self._merges, limits)
         self._lock = lock
@@ -110,10 +115,11 @@ class Driver:
     async def run(self) -> None:
         """Works until training is over. Raises `Superseded` when this node was started again elsewhere."""
         try:
-            self._tasks.start(self._follow())
-            self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
-            self._tasks.start(self._link.report(self._handle))
-            await self._tasks.ended
+            async with answering(self._directory, self._verifying):
+                self._tasks.start(self._follow())
+                self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
+                self._tasks.start(self._link.report(self._handle))
+                await self._tasks.ended
         finally:
             await self._tasks.stop()
             await self.ml.channel.stop()
@@ -124,6 +130,10 @@ class Driver:
             return False
         known = network.node(self._follower.chain.world, self._uid)
         return known is not None and RELAY not in known.addresses
+
+    def _chunks(self, digest: str) -> int:
+        """Of how many chunks the data of a model is that is here; 0: it is not."""
+        return self.store.digest_info(digest).layout.count - 1 if self.store.has(digest) else 0
 
     def missed(self, digest: str) -> None:
         """Notes that a peer has requested a model that is not in the store."""
@@ -140,6 +150,8 @@ class Driver:
             if isinstance(event, SessionRequested):
                 self._join(self._follower.chain)
                 self.narrator.greet()
+            if isinstance(event, Uncheckable):
+                self._verifying.failed(event.result, event.reason)
             if self._machine is not None:
                 for action in self._machine.handle(event, asyncio.get_running_loop().time()):
                     self._perform(action)

@@ -25,6 +25,7 @@ from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
 from swarmlearning.node.sources import source_of
+from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
     Accepted,
     Cancel,
@@ -56,6 +57,7 @@ from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.recomputing import Recomputing
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
@@ -70,6 +72,7 @@ Effect = (
     | MergeSlice
     | FetchSlice
     | Assemble
+    | Recheck
     | Carry
     | Release
     | Cancel
@@ -126,6 +129,7 @@ class Effects:
             lambda: follower.chain.height,
             lambda: ml.model,
         )
+        self._recomputing = Recomputing(store, self._slices, emit, self._count)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
     def perform(self, action: Effect) -> None:
@@ -143,6 +147,8 @@ class Effects:
                 self._tasks.start(self._slices.fetch(action), action)
             case Assemble():
                 self._tasks.start(self._assemble(action), action)
+            case Recheck():
+                self._tasks.start(self._recomputing.recheck(action, tuple(self._training.members)), action)
             case Carry():
                 self._tasks.start(self._carry(action), action)
             case Release():

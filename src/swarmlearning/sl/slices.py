@@ -120,7 +120,7 @@ class SliceWork:
             try:
                 info = self._reference(recipe.base, *digests)
                 chunks = chunks_of(info.layout, task.start, task.stop)
-                await self._gather(task, info, chunks, members)
+                await self.gather(task, info, chunks, members)
                 root = await in_thread(lambda read: self._merge(task, info, chunks, read), self._count)
             except Unusable as fault:
                 logger.info("Slice %d of round %d is not merged: %s", index, recipe.round, fault)
@@ -136,7 +136,7 @@ class SliceWork:
             else:
                 self._emit(SliceMerged(recipe.name, index, root))
 
-    async def _gather(self, task: MergeSlice, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
+    async def gather(self, task: MergeSlice, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
         """Fetches this range of all models that are not here, each from its contributor. Raises `Unusable`, and
         `StoreError`."""
         wanted: list[Contributor] = [one for one in task.recipe.contributors if not self._store.has(one.digest)]
@@ -207,12 +207,12 @@ class SliceWork:
                 _copy_start(reference, parts.path, info.layout.bounds(0)[1])
         if (data := data_in(info.layout, chunks)) is None:
             return
-        sources = [MergeSource(one.uid, one.coefficient, self._path(one.digest)) for one in recipe.contributors]
+        sources = [MergeSource(one.uid, one.coefficient, self.path(one.digest)) for one in recipe.contributors]
         try:
             sums = merge_range(
                 recipe.method,
                 sources,
-                self._path(recipe.base) if recipe.base else None,
+                self.path(recipe.base) if recipe.base else None,
                 parts.path,
                 read_header(reference),
                 data,
@@ -303,7 +303,7 @@ class SliceWork:
                     return info
         raise NoLayout("no model of this training is here yet")
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
         """The file of a model, of which perhaps only parts are here."""
         return self._store.path(digest) if self._store.has(digest) else self._store.partial(digest)
 
