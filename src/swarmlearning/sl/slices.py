@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 SINCE: Final = 3
 """The version of the rules by which rounds may be merged in slices."""
 
+FROM_ONE: Final = 2
+"""Parts of models, and of the result, that come from one member at a time: while one is asked for, the other one fills
+the link. More would need new connections, which open slowly behind a link that is full."""
+
 logger = logging.getLogger("swarm.SL")
 
 
@@ -107,7 +111,7 @@ class SliceWork:
         self._count = count
         self._height = height
         self._own = own
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
         self.influences = Influences(fetcher, height)
 
     # --- merging ------------------------------------------------------------------------------------------------------
@@ -152,12 +156,12 @@ class SliceWork:
                 raise fault
 
     async def _get(self, one: Contributor, info: ModelDigest, chunks: range, seconds: float) -> Unusable | None:
-        """Fetches a range of a contributor's model, once those before it have come: so early slices come first."""
+        """Fetches a range of a contributor's model in its turn: so early slices come first."""
         if not chunks:
             return None
         sources = self._sources([one.uid])
         try:
-            async with asyncio.timeout(seconds), self._turn(one.digest):
+            async with asyncio.timeout(seconds), self._turn(one.uid):
                 with self._measured(sources) as links:
                     await self._fetcher.fetch_part(
                         one.digest, chunks, list(sources), size=info.size, height=self._height(), watcher=links
@@ -184,10 +188,11 @@ class SliceWork:
         except TransferError as error:
             raise StoreError(f"the base of the round cannot be had: {error}") from error
 
-    def _turn(self, digest: str) -> asyncio.Lock:
-        if len(self._turns) > UNITS:
-            self._turns = {known: lock for known, lock in self._turns.items() if lock.locked()}
-        return self._turns.setdefault(digest, asyncio.Lock())
+    def _turn(self, what: str) -> asyncio.Semaphore:
+        """Entered to fetch this from a member."""
+        if what not in self._turns:
+            self._turns[what] = asyncio.Semaphore(FROM_ONE)
+        return self._turns[what]
 
     def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> str:
         """Merges what is here, in a thread; returns the digest of the slice. Raises `Unusable`, `MergeError`,
@@ -239,15 +244,16 @@ class SliceWork:
                 info = self._reference()
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 if chunks:
-                    await self._fetcher.fetch_part(
-                        task.recipe,
-                        chunks,
-                        list(sources),
-                        size=info.size,
-                        height=self._height(),
-                        watcher=links,
-                        slice_root=task.root,
-                    )
+                    async with self._turn(task.holders[0]):
+                        await self._fetcher.fetch_part(
+                            task.recipe,
+                            chunks,
+                            list(sources),
+                            size=info.size,
+                            height=self._height(),
+                            watcher=links,
+                            slice_root=task.root,
+                        )
                 links.ended()
             except (TransferError, NoLayout) as error:
                 links.ended(error.fault if isinstance(error, TransferError) else "failed")
