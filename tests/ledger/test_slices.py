@@ -18,6 +18,7 @@ from swarmlearning.ledger.contracts.training.slices import (
     SLICES_EACH,
     UNITS,
     Capacity,
+    Link,
     Slice,
     Slicing,
     divide,
@@ -25,7 +26,7 @@ from swarmlearning.ledger.contracts.training.slices import (
     roots_of,
     shares,
 )
-from swarmlearning.ledger.contracts.training.ways import RETRY, WORTH_MS, Ways
+from swarmlearning.ledger.contracts.training.ways import RETRY, TRIALS, WORTH_MS, Ways, least_ms_of_one
 
 MB = 10**6
 GB = 1000 * MB
@@ -209,13 +210,13 @@ LARGE = 64 * 2**20
 SLOW, FAST, QUICK = 10 * WORTH_MS, 5 * WORTH_MS, WORTH_MS // 2
 
 
-def chosen(ways: Ways, number: int, fetched: int = LARGE) -> bool:
-    return ways.decided(number, fetched).sliced
+def chosen(ways: Ways, number: int, fetched: int = LARGE, least_ms: int | None = 0) -> bool:
+    return ways.decided(number, fetched, least_ms).sliced
 
 
 def after(ways: Ways, number: int, took: int) -> Ways:
     """A round of this number that is merged as the ways say, and takes so long."""
-    decided = ways.decided(number, LARGE)
+    decided = ways.decided(number, LARGE, 0)
     return decided.frozen(1000, sliced=decided.sliced, comparable=True).measured(1000 + took)
 
 
@@ -229,9 +230,12 @@ def after(ways: Ways, number: int, took: int) -> Ways:
         (Ways(star_ms=SLOW), 1, 0, True),  # the other way is tried at once
         (Ways(sliced_ms=SLOW), 1, LARGE, False),
         (Ways(star_ms=SLOW, sliced_ms=FAST, tried=1), 2, LARGE, True),
-        (Ways(star_ms=FAST, sliced_ms=SLOW, tried=1), RETRY, LARGE, False),
-        (Ways(star_ms=FAST, sliced_ms=SLOW, tried=1), RETRY + 1, LARGE, True),
-        (Ways(star_ms=SLOW, sliced_ms=FAST, tried=1), RETRY + 1, LARGE, False),
+        (Ways(star_ms=FAST, sliced_ms=FAST + 2, tried=1), RETRY, LARGE, False),
+        (Ways(star_ms=FAST, sliced_ms=FAST + 2, tried=1), RETRY + 1, LARGE, True),
+        (Ways(star_ms=FAST + 2, sliced_ms=FAST, tried=1), RETRY, LARGE, True),
+        (Ways(star_ms=FAST + 2, sliced_ms=FAST, tried=1), RETRY + 1, LARGE, False),
+        (Ways(star_ms=FAST, sliced_ms=2 * FAST, tried=1), TRIALS, LARGE, False),
+        (Ways(star_ms=FAST, sliced_ms=2 * FAST, tried=1), TRIALS + 1, LARGE, True),
         (Ways(star_ms=QUICK, sliced_ms=SLOW, tried=1), 10 * RETRY, LARGE, False),
         (Ways(star_ms=SLOW, sliced_ms=SLOW, tried=1), 2, LARGE, False),  # no reason for slices
     ],
@@ -244,9 +248,30 @@ def test_both_ways_are_tried_once_and_then_the_slower_one_every_16_rounds() -> N
     ways, seen = Ways(), []
     for number in range(40, 40 + 3 * RETRY):
         sliced = chosen(ways, number)
-        ways = after(ways, number, FAST if sliced else SLOW)
+        ways = after(ways, number, FAST if sliced else FAST + 2)
         seen.append(sliced)
     assert seen == [True, False, *[True] * (RETRY - 1), False, *[True] * (RETRY - 1), False, *[True] * (RETRY - 2)]
+
+
+def test_one_leader_is_tried_only_where_the_links_may_let_it_be_faster() -> None:
+    for tried in (Ways(sliced_ms=SLOW), Ways(star_ms=2 * SLOW, sliced_ms=SLOW, tried=1)):
+        assert not chosen(tried, 100, least_ms=SLOW - 1)
+        assert chosen(tried, 100, least_ms=SLOW)
+        assert chosen(tried, 100, least_ms=None)
+    assert chosen(Ways(star_ms=SLOW), 1, least_ms=None)  # slices cost little more where they are slower
+
+
+def test_what_one_leader_takes_at_least_follows_from_the_links_that_most_state() -> None:
+    links = [Link("a", 2 * MB, MB), Link("b", MB, 3 * MB), Link("c", 1, 1), Link("d", 0, MB), Link("e", GB, GB)]
+    assert least_ms_of_one(links, 5 * MB, 4) == 15_000
+    assert least_ms_of_one(links[3:4], 5 * MB, 4) is None
+
+
+def test_trials_cost_a_twentieth_of_the_time() -> None:
+    """With sixteen sites one leader needs sixteen times as long."""
+    ways = Ways(star_ms=16 * FAST, sliced_ms=FAST, tried=1)
+    assert chosen(ways, 300)
+    assert not chosen(ways, 301)
 
 
 def test_a_trial_that_proves_faster_is_not_taken_back_with_the_next_round() -> None:
@@ -259,12 +284,12 @@ def test_a_slower_round_counts_half_and_one_that_an_outage_has_held_up_is_forgot
     ways = after(Ways(sliced_ms=FAST, star_ms=SLOW, tried=40), 41, 1000 * SLOW)
     assert ways.sliced_ms == (FAST + 1000 * SLOW + 1) // 2
     ways = after(ways, 42, SLOW)  # with one leader, which is faster by now
-    ways = after(ways, 42 + RETRY, FAST)
+    ways = after(ways, 42 + 1000 * RETRY, FAST)
     assert ways.sliced_ms == FAST
 
 
 def test_a_round_that_tells_nothing_about_the_ways_is_not_measured() -> None:
-    ways = Ways(star_ms=SLOW).decided(3, LARGE).frozen(1000, sliced=False, comparable=False)
+    ways = Ways(star_ms=SLOW).decided(3, LARGE, 0).frozen(1000, sliced=False, comparable=False)
     assert not ways.is_measured
     again = ways.without_slices(3)
     assert (again.sliced, again.is_measured, again.round) == (False, False, 3)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from swarmlearning.errors import first_cause
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, remark
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, Slice, chunks_between
+from swarmlearning.ledger.contracts.training.slices import Contributor, Slice, chunks_between
 from swarmlearning.ledger.world import World
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError, UnmergeableError

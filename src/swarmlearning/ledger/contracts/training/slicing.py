@@ -58,7 +58,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
     standing_result,
     without_slices,
 )
-from swarmlearning.ledger.contracts.training.ways import Ways
+from swarmlearning.ledger.contracts.training.ways import Ways, least_ms_of_one
 
 MOST_DETAIL = 100
 """Characters that are kept of what a merger says about a fault."""
@@ -186,7 +186,8 @@ def _decided(state: Training) -> Training:
         # Since then these rules are in force: a leader may have fetched models already.
         return msgspec.structs.replace(state, ways=msgspec.structs.replace(ways, round=current.number))
     there = sum(member.present for member in state.members.values())
-    return msgspec.structs.replace(state, ways=ways.decided(current.number, size * there))
+    least = least_ms_of_one(state.links, size, there)
+    return msgspec.structs.replace(state, ways=ways.decided(current.number, size * there, least))
 
 
 def _cut(state: Training, now_ms: int) -> Training:

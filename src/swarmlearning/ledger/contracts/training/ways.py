@@ -3,19 +3,28 @@
 What is measured is the time from the moment that a round's contributors are fixed until all present members hold its
 result, in block times: bytes, links and round-trip times are all in it, and no site's word. Rounds of a second or two
 are not worth trying the other way; neither are small models, for which slices cost transactions and win nothing. The
-way that was slower is tried again now and then, since links change.
+way that was slower is tried again now and then, since links change: so seldom that it costs a twentieth of the time.
+
+With one leader rounds can take as many times as long as there are sites, which all would feel. So that is tried only
+where the links that most members state do not rule out that it is faster: a lie can only keep it from being tried.
 """
 
+from collections.abc import Sequence
+from statistics import median_low
 from typing import Final
 
 import msgspec
+
+from swarmlearning.ledger.contracts.training.slices import Link
 
 WORTH_MS: Final = 2000
 """Rounds that take less are merged in the way in which they are."""
 FIRST_BYTES: Final = 64 * 2**20
 """Where nothing is known yet, slices come first if a leader alone would have to fetch so much."""
 RETRY: Final = 16
-"""Rounds after which the slower way is tried again."""
+"""Rounds after which the slower way is tried again, at the earliest."""
+TRIALS: Final = 20
+"""Times as long as a trial costs more than a round of the faster way, until the next one."""
 
 UNMEASURED: Final = -1
 """In place of the time at which a round was frozen."""
@@ -41,9 +50,10 @@ class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
         """True while it is being measured how long the round takes."""
         return self.frozen_ms > 0
 
-    def decided(self, number: int, fetched: int) -> "Ways":
-        """Those in round `number`, in which a leader alone would fetch so many bytes."""
-        return msgspec.structs.replace(self, round=number, sliced=self._prefers_slices(number, fetched), frozen_ms=0)
+    def decided(self, number: int, fetched: int, least_ms: int | None) -> "Ways":
+        """Those in round `number`, in which a leader alone would fetch so many bytes; see `least_ms_of_one`."""
+        sliced = self._prefers_slices(number, fetched, least_ms)
+        return msgspec.structs.replace(self, round=number, sliced=sliced, frozen_ms=0)
 
     def frozen(self, now_ms: int, *, sliced: bool, comparable: bool) -> "Ways":
         """The contributors are fixed, and the round is merged in this way; `comparable`: it could be in either."""
@@ -65,11 +75,22 @@ class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
             after = msgspec.structs.replace(after, tried=self.round)
         return after
 
-    def _prefers_slices(self, number: int, fetched: int) -> bool:
+    def _prefers_slices(self, number: int, fetched: int, least_ms: int | None) -> bool:
         if not self.star_ms and not self.sliced_ms:
             return fetched >= FIRST_BYTES
         faster = not self.star_ms or 0 < self.sliced_ms < self.star_ms
-        took = self.sliced_ms if faster else self.star_ms
-        untried = not (self.star_ms and self.sliced_ms)
-        other = took > WORTH_MS and (untried or number - self.tried >= RETRY)
-        return faster != other
+        return faster != self._tries_other(number, faster, least_ms)
+
+    def _tries_other(self, number: int, faster: bool, least_ms: int | None) -> bool:
+        """True if the way that is not the `faster` one (slices?) is due for a trial."""
+        took, other = (self.sliced_ms, self.star_ms) if faster else (self.star_ms, self.sliced_ms)
+        if took <= WORTH_MS or (faster and (least_ms is None or least_ms >= took)):
+            return False
+        return not other or number - self.tried >= max(RETRY, TRIALS * (other - took) // took)
+
+
+def least_ms_of_one(links: Sequence[Link], size: int, sites: int) -> int | None:
+    """Milliseconds in which one leader cannot be ready, where links are as most of these are stated: it gives a model
+    of `size` bytes to all other `sites` after it has merged them. None where no link is known."""
+    known = [each.capacity for each in links if each.capacity]
+    return 1000 * size * (sites - 1) // median_low(known) if known else None
