@@ -125,16 +125,19 @@ def test_who_lies_about_its_link_gains_at_most_twice_the_mean_share(speeds: list
     CAPACITIES,
     st.integers(0, 64),
     st.one_of(st.sampled_from((1, LEAST_CHUNK, LEAST_CHUNK + 1, 25 * MB, 10 * GB, 2**53 - 1)), st.integers(1, 10 * GB)),
+    st.sampled_from((0, 1, MB, GB)),
 )
 @QUICKLY
-def test_slices_cover_the_model_without_gap_or_overlap(speeds: list[int], more_sites: int, size: int) -> None:
-    slices = divide(capacities(speeds), len(speeds) + more_sites, size)
+def test_slices_cover_the_model_without_gap_or_overlap(
+    speeds: list[int], more_sites: int, size: int, slowest: int
+) -> None:
+    slices = divide(capacities(speeds), len(speeds) + more_sites, size, slowest)
     assert (slices[0].start, slices[-1].stop) == (0, UNITS)
     assert all(one.stop == following.start for one, following in pairwise(slices))
     assert all(each.start < each.stop for each in slices)
     assert len(slices) <= MOST_SLICES
     counted = [each.merger for each in slices]
-    assert all(counted.count(uid) <= SLICES_EACH for uid in counted)
+    assert slowest or all(counted.count(uid) <= SLICES_EACH for uid in counted)
     assert counted == sorted(counted), "the slices of each merger follow one another"
 
 
@@ -152,6 +155,14 @@ def test_equal_links_have_equal_shares_within_a_unit_and_at_most_32_merge(count:
 def test_a_model_has_no_more_mergers_than_chunks(size: int, mergers: int, slices: int) -> None:
     found = divide(capacities([MB] * 4), 4, size)
     assert (len(lengths(found)), len(found)) == (mergers, slices)
+
+
+@pytest.mark.parametrize(
+    ("slowest", "slices"),
+    [(0, 4), (100 * MB, 4), (100 * MB // 9, 4), (100 * MB // 10, 5), (100 * MB // 20, 10), (1, MOST_SLICES // 4)],
+)
+def test_each_merger_has_more_slices_where_the_slowest_link_needs_long_for_a_model(slowest: int, slices: int) -> None:
+    assert len(divide(capacities([MB] * 4), 4, 100 * MB, slowest)) == 4 * slices
 
 
 @given(st.integers(1, UNITS), CAPACITIES, st.integers(1, 10 * GB))

@@ -47,8 +47,9 @@ def divided(state: Training, current: Round) -> Slicing | None:
         return None
     if len(able := _mergers(state, current)) < 2:
         return None
-    sites = sum(member.present for member in state.members.values())
-    slices = divide(able, sites, size)
+    sites = [uid for uid, member in state.members.items() if member.present]
+    slowest = min((each.capacity for each in state.links if each.capacity and each.uid in sites), default=0)
+    slices = divide(able, len(sites), size, slowest)
     return Slicing(current.number, recipe.name, slices) if len({each.merger for each in slices}) > 1 else None
 
 

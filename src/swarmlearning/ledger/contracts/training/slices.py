@@ -5,9 +5,10 @@ its chunks (`chunks_of`). What determines the bytes of every slice is the *recip
 with their models and integer coefficients. It is fixed before anybody merges, so a merger's statement about a slice
 holds for the recipe, whoever leads, and two different ones show that somebody lies.
 
-A model has at least as many chunks as mergers, and each merger about four slices, so that early ones travel while late
-ones are merged. Shares follow from the links that members state: a site downloads its share of each model, and what
-others have merged; shares are such that all end at the same time.
+A model has at least as many chunks as mergers, and each merger four slices, so that early ones travel while late ones
+are merged; more where a link is so slow that a model takes long, since what is merged last travels alone. Shares follow
+from the links that members state: a site downloads its share of each model, and what others have merged; shares are
+such that all end at the same time.
 """
 
 from collections import Counter
@@ -28,6 +29,8 @@ LEAST_CHUNK: Final = 256 * 1024
 """Bytes; as in the digests of models (`tensors/digest.py`)."""
 MOST_MERGERS: Final = 32
 SLICES_EACH: Final = 4
+SLICE_SECONDS: Final = 2
+"""A merger has so many slices more as the slowest link needs so many seconds for a model."""
 MOST_SLICES: Final = MOST_MERGERS * SLICES_EACH
 LARGEST_SHARE: Final = 2
 """Times the mean share: nobody gets more by its own word."""
@@ -168,15 +171,18 @@ class Capacity(NamedTuple):
     bytes: int
 
 
-def divide(mergers: Sequence[Capacity], sites: int, size: int) -> tuple[Slice, ...]:
-    """Cuts a model of `size` bytes, of which `sites` sites get every slice, into slices of these mergers, in order."""
+def divide(mergers: Sequence[Capacity], sites: int, size: int, slowest: int = 0) -> tuple[Slice, ...]:
+    """Cuts a model of `size` bytes, of which `sites` sites get every slice, into slices of these mergers, in order.
+    `slowest`: bytes a second of the slowest site's link; 0: unknown."""
     chunks = min(UNITS, max(1, -(-size // LEAST_CHUNK)))
     able = mergers[: min(MOST_MERGERS, chunks)]
     units = _apportioned(shares([each.bytes for each in able], sites))
+    most = MOST_SLICES // len(able)
+    each_has = min(max(SLICES_EACH, size // (SLICE_SECONDS * slowest)), most) if slowest else SLICES_EACH
     found: list[Slice] = []
     start = 0
     for each, own in zip(able, units, strict=True):
-        pieces = max(1, min(SLICES_EACH, own * chunks // UNITS)) if own else 0
+        pieces = max(1, min(each_has, own * chunks // UNITS)) if own else 0
         cuts = [start + own * piece // pieces for piece in range(1, pieces + 1)]
         for stop in cuts:
             found.append(Slice(start, stop, each.uid))
