@@ -37,12 +37,13 @@ def test_the_script_beside_a_revoked_sl_learns_the_reason_and_the_others_finish(
     swarm, gate = Swarm(processes, tmp_path), Gate(tmp_path / "gate")
     swarm.start_sn()
     sls = {index: swarm.start_sl(index) for index in (1, 2, 3)}
-    ml = ("--rounds", str(ROUNDS), "--min-peers", "2")
+    ml = ("--rounds", str(ROUNDS), "--min-peers", "2", "--gate", str(gate.path), "--hold-at", "0")
     held = 1 if waits else 3
     scripts = {
-        index: swarm.train(index, sl, *ml, *(("--gate", str(gate.path), "--hold-at", "1") if index == held else ()))
-        for index, sl in sls.items()
+        index: swarm.train(index, sl, *ml, *(("--hold-at", "1") if index == held else ())) for index, sl in sls.items()
     }
+    swarm.until(lambda state: len(state.members) == 3)  # else two of them could be through before the third begins
+    gate.let(3)
     swarm.until(has_models(2, 1))
     revoke(swarm, "SL-3")
     assert sls[3].wait() == 1
