@@ -89,6 +89,20 @@ def test_a_connection_whose_counters_cannot_be_read_gives_no_speed() -> None:
     assert links.speed("a") is None
 
 
+def test_what_has_arrived_elsewhere_is_counted_also_after_the_kernel_has_taken_it() -> None:
+    links, one, other, ended = Links(), Counters(), Counters(), socket.socket()
+    one.acked = 10**9  # of earlier answers
+    ended.close()
+    with links.watched("a", one), links.watched("b", other), links.watched("c", ended):  # type: ignore[arg-type]
+        one.acked += 300
+        assert links.arrived() == 300
+    other.acked += 5
+    assert links.arrived() == links.arrived() == 305
+    with links.watched("a", one):  # type: ignore[arg-type]
+        one.acked += 1
+    assert links.arrived() == 306
+
+
 @pytest.fixture
 def hosts() -> Iterator[Namespaces]:
     with Namespaces(1) as made:

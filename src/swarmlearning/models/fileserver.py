@@ -121,14 +121,17 @@ def file_app(
     catch_up: CatchUp = _is_up_to_date,
     turn: Turn = _at_once,
     influence: Influence = _unknown,
+    links: Links | None = None,
 ) -> ASGIApp:
     """Returns the application.
 
     `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
     of fewer than `compress_below` bytes may be compressed. `catch_up` waits a moment for the ledger to reach a height.
-    `turn`: the seconds until the holder of a credential may have so many bytes more.
+    `turn`: the seconds until the holder of a credential may have so many bytes more. `links` measures transfers.
     """
-    return _FileServer(store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, influence)
+    return _FileServer(
+        store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, influence, links or Links()
+    )
 
 
 class _FileServer:
@@ -144,6 +147,7 @@ class _FileServer:
         catch_up: CatchUp,
         turn: Turn,
         influence: Influence,
+        links: Links,
     ) -> None:
         self._store = store
         self._may_read = may_read
@@ -154,7 +158,7 @@ class _FileServer:
         self._stall_seconds = stall_seconds
         self._compress_below = compress_below
         self._readers = ThreadPoolExecutor(_READERS, "file-server")
-        self._links = Links()
+        self._links = links
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):

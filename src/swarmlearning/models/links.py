@@ -1,4 +1,4 @@
-"""The speeds of links to other hosts, as the kernel has measured them while models were sent.
+"""The speeds of links to other hosts, as the kernel has measured them while models were sent, and what has arrived.
 
 What counts is the time in which bytes were under way and the receiver had room for more. How busy the processors of
 the two ends are is not in it: on a busy machine a transfer is slow, and its link is as fast as ever.
@@ -23,6 +23,22 @@ class Links:
 
     def __init__(self) -> None:
         self._speeds: dict[str, float] = {}
+        self._arrived = 0
+        self._seen: dict[socket.socket, int] = {}  # what had arrived by each connection when it was looked at last
+
+    def arrived(self) -> int:
+        """Bytes that have arrived elsewhere so far by connections which have carried models, and are open since this
+        was asked last; 0 where the kernel does not report it.
+
+        What is written to a connection says little: the kernel takes megabytes at once before a slow link.
+        """
+        for connection, before in tuple(self._seen.items()):
+            if (sent := _sent(connection)) is None:
+                del self._seen[connection]
+            else:
+                self._arrived += sent.size - before
+                self._seen[connection] = sent.size
+        return self._arrived
 
     def speed(self, host: str) -> float | None:
         """Bytes per second to a host, as of the last transfer that took long enough; None: fast, as far as is known.
@@ -35,6 +51,8 @@ class Links:
     def watched(self, host: str, connection: socket.socket) -> Iterator[None]:
         """Measures, inside the block, the speed at which data reaches `host`."""
         before = _sent(connection)
+        if before:
+            self._seen.setdefault(connection, before.size)
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
 """How fast this node's link is, in each direction: what all its transfers together have moved in a second.
 
-What a link could do shows only while it is busy, so seconds in which little moved count for nothing; and the first
-second of a transfer shows how much the kernel buffers, so it is not the fastest second that counts.
+What a link could do shows only while it is busy, so seconds in which little moved count for nothing; and one may show
+how much the kernel or a router buffers, so it is not the fastest second that counts.
 
 Where the operator limits what models may use (`models/bandwidth.py`), the link is no faster than that, measured or not;
 what was measured under one limit is kept apart from what was under another, and counts again when that holds again.
@@ -52,7 +52,7 @@ class Capacity:
 
     @property
     def speed(self) -> int:
-        """Bytes a second that a quarter of the busy seconds exceed, and no more than the limit; 0: not known yet."""
+        """Bytes a second that a tenth of the busy seconds exceed, and no more than the limit; 0: not known yet."""
         limit = self._limit() or 0
         known = self._measured(limit)
         return min(known or self._measured(0) or limit, limit) if limit else known
@@ -62,7 +62,7 @@ class Capacity:
         seconds = self._seconds.get(limit, ())
         most = max(seconds, default=0)
         busy = sorted(each for each in seconds if each >= BUSY * most)
-        return busy[len(busy) * 3 // 4] if busy else 0
+        return busy[(len(busy) - 1) * 9 // 10] if busy else 0
 
 
 class OwnLink:

@@ -15,6 +15,7 @@ from pathlib import Path
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.models.links import Links
 from swarmlearning.models.pacing import Bandwidth
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
@@ -97,7 +98,10 @@ class Driver:
             self._uid, follower, lambda: self.contract, lambda result: self._handle(CheckWanted(result)), self._chunks
         )
         limits = bandwidth.limits if bandwidth else unlimited
-        self._link = OwnLink(lambda: self.effects.received, lambda: watch.sent, self._merges, limits)
+        self.links = Links()
+        self._link = OwnLink(
+            lambda: self.effects.received, lambda: self.links.arrived() or watch.sent, self._merges, limits
+        )
         self._lock = lock
         if lock:
             lock.warn, lock.tell = _in_loop(self.narrator.locked), _in_loop(self.narrator.tell)

@@ -223,6 +223,7 @@ def _files(
         catch_up=lambda height: _catch_up(follower, height),
         turn=watch.counted(lambda credential, size: model_turn(follower.chain, meter, credential, size)),
         influence=driver.effects.influence,
+        links=driver.links,
     )
 
 
