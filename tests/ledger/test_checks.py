@@ -193,6 +193,8 @@ def test_a_round_that_one_leader_merges_leaves_the_last_checks_as_they_are() -> 
     play = standing()
     play.send("a", Check(0, RESULT))
     play.report()
+    for uid in play.sites:
+        play.link(uid, merges=False)
     play.submit()
     assert play.frozen_whole
     play.publish(receipt_of(play.round, {}))
