@@ -7,6 +7,7 @@ from prometheus_client import ProcessCollector
 from reference.markdown import cell, code, table
 from swarmlearning.node.metrics import NODE, TRAININGS
 from swarmlearning.sl.metrics import SL
+from swarmlearning.sl.slicemetrics import SLICES
 from swarmlearning.sn.metrics import SN
 
 
@@ -16,6 +17,7 @@ def page() -> str:
         ("Every node", NODE),
         ("Trainings: on SNs for each contract, on an SL for its own", TRAININGS),
         ("An SL", SL),
+        ("Of slices, on an SL for its training", SLICES),
         ("An SN", SN),
     )
     parts = ["# Metrics\n\n[Metrics and traces](../metrics.md) says how they are served.\n"]
@@ -27,7 +29,7 @@ def page() -> str:
 
 def names() -> set[str]:
     """All metrics, by the names that Prometheus shows."""
-    own = {f"swarm_{name}" for metrics in (NODE, TRAININGS, SL, SN) for name in metrics}
+    own = {f"swarm_{name}" for metrics in (NODE, TRAININGS, SL, SLICES, SN) for name in metrics}
     return own | {name.strip("`") for name, _ in _of_process()}
 
 

@@ -22,7 +22,7 @@ from swarmlearning.operator.explaining import accounts_of, explain, training_of,
 from swarmlearning.operator.link import operating
 from swarmlearning.operator.reading import read_remote
 from swarmlearning.views.evidence import Account
-from swarmlearning.views.explaintext import headline, notes, remedy, share_text, site_text, span_text
+from swarmlearning.views.explaintext import headline, notes, remedy, share_text, site_text, span_text, way_notes
 from swarmlearning.views.explanation import Explanation
 from swarmlearning.views.report import Recorder
 
@@ -113,10 +113,14 @@ def show(console: Console, found: Explanation) -> None:
             table.add_row(f"{100 * share.share:.0f} %", span_text(share.seconds), share_text(share))
         console.print()
         console.print(table)
+    if texts := way_notes(found):
+        console.print()
+        for text in texts:
+            console.print(text, soft_wrap=True)
     if found.sites:
-        table = make_table("site", "")
+        table, mergers = make_table("site", ""), {each.uid: each for each in found.way.mergers} if found.way else {}
         for site in found.sites:
-            table.add_row(site.site, site_text(site))
+            table.add_row(site.site, site_text(site, mergers.get(site.site)))
         console.print()
         console.print(table)
     for note in notes(found):

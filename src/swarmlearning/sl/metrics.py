@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.node.metrics import MOST_LABELLED, TRAININGS, gauge, gauges
+from swarmlearning.sl.slicemetrics import of_slices
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.times import PHASES, RoundTimes
@@ -123,6 +124,7 @@ class SlMetrics(Collector):
             [((*labels.values(), cause), count) for cause, count in sorted(causes.items())],
         )
         names, taken = node_names(self._chain().world), participation(state)
+        yield from of_slices(state, names)
         for part in ("contributed", "late", "repeated"):
             yield gauges(
                 SL,

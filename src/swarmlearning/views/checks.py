@@ -1,5 +1,6 @@
 """What members have checked of a result that was merged in slices: facts, and their one rendering as text."""
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -56,6 +57,23 @@ def round_checks(state: Training) -> RoundChecks | None:
     )
     done = checks.units_of(checks.found) / UNITS
     return RoundChecks(checks.round, checks.result, is_open(state), done, parts, wrong)
+
+
+def named(found: RoundChecks, name: Callable[[str], str]) -> RoundChecks:
+    """The same with names in the place of UIDs, for people."""
+    replace = msgspec.structs.replace
+    return replace(
+        found,
+        parts=tuple(replace(part, uid=name(part.uid)) for part in found.parts),
+        wrong=tuple(
+            replace(
+                each,
+                merged_by=tuple(name(uid) for uid in each.merged_by),
+                found_by=tuple(name(uid) for uid in each.found_by),
+            )
+            for each in found.wrong
+        ),
+    )
 
 
 def chunks_of(checks: Checks, uid: str, count: int) -> list[range]:

@@ -11,10 +11,12 @@ from typing import Final
 import msgspec
 
 from swarmlearning.ledger.contracts.training.state import awaited
+from swarmlearning.views.checks import RoundChecks, named, round_checks
 from swarmlearning.views.evidence import Beat, Evidence
 from swarmlearning.views.explanation import Cause, Explanation, Replaced, SiteNow
 from swarmlearning.views.names import displayed
-from swarmlearning.views.shares import ORDER, seconds, shares
+from swarmlearning.views.shares import ORDER, received, seconds, shares
+from swarmlearning.views.sliced import RoundWay, round_way, with_names
 from swarmlearning.views.timeline import Moments
 from swarmlearning.views.times import Script, Span, Times
 from swarmlearning.views.training import Awaited, Reason, Waiting, activity, waiting_in
@@ -44,6 +46,8 @@ def explain_closed(evidence: Evidence, number: int) -> Explanation:
         shares=shares(evidence, number, moments, moments.closed_ms),
         sites=_by_name(_site_then(evidence, moments, uid) for uid in moments.models),
         silent=evidence.silent(),
+        way=_way(evidence, moments.way, number),
+        checks=_checks(evidence, number),
     )
 
 
@@ -86,7 +90,25 @@ def explain_now(evidence: Evidence) -> Explanation:
         proposals=evidence.proposals,
         silent=evidence.silent(),
         idle=tuple(sorted((evidence.name(uid) for uid in facts.idle), key=lambda name: (len(name), name))),
+        way=_way(evidence, round_way(state), state.round.number) if state.round else None,
+        checks=_checks(evidence, state.round.number - 1) if state.round else None,
     )
+
+
+def _way(evidence: Evidence, way: RoundWay | None, number: int) -> RoundWay | None:
+    """How the round is merged, with names, and what its mergers have received as they state it."""
+    if way is None:
+        return None
+    mergers = []
+    for each in way.mergers:
+        size, rate = received(evidence, each.uid, number)
+        mergers.append(msgspec.structs.replace(each, received=size, rate=rate))
+    return with_names(msgspec.structs.replace(way, mergers=tuple(mergers)), evidence.name)
+
+
+def _checks(evidence: Evidence, number: int) -> RoundChecks | None:
+    found = round_checks(evidence.state)
+    return named(found, evidence.name) if found is not None and found.round == number else None
 
 
 def _by_name(sites: Iterable[SiteNow]) -> tuple[SiteNow, ...]:
@@ -128,6 +150,8 @@ def _gravest(each: Awaited) -> tuple[bool, bool, str]:
 
 
 def _merging(evidence: Evidence, facts: Waiting, sites: Mapping[str, SiteNow]) -> tuple[Cause, str]:
+    if facts.slices is not None and (waits := facts.slices.waits):
+        return "merging", max(waits, key=lambda uid: (waits[uid], uid))
     leader = sites[facts.leader]
     failing = _failing(evidence, facts.leader)
     if leader.doing == "merge":

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
+from swarmlearning.views.checks import checks_text
 from swarmlearning.views.explanation import Cause, Doing, Explanation, Share, SiteNow
 from swarmlearning.views.render import ACTIVITIES, REASONS, clock, listed
 from swarmlearning.views.sizes import size_text
+from swarmlearning.views.sliced import Merger, merger_text, trouble_texts, way_text
 
 WORK: Final[dict[Doing, str]] = {
     "train": "training at {site}",
@@ -70,8 +72,8 @@ def share_text(each: Share) -> str:
     return WORK[each.what].format(site=each.site)
 
 
-def site_text(each: SiteNow) -> str:
-    """What a member does, and how far it is."""
+def site_text(each: SiteNow, merger: Merger | None = None) -> str:
+    """What a member does, and how far it is; `merger`: its part in a round that is merged in slices."""
     parts = []
     if each.after_seconds is not None:
         parts.append(f"model in after {span_text(each.after_seconds)}")
@@ -84,7 +86,19 @@ def site_text(each: SiteNow) -> str:
         parts.append(f"trains at {each.batches_per_second:,.1f} batches/s, by its heartbeats")
     if not parts and each.state != "in":
         parts.append(ACTIVITIES[each.state].format("this one"))
+    if merger is not None:
+        parts.append(merger_text(merger))
     return "; ".join(parts)
+
+
+def way_notes(found: Explanation) -> list[str]:
+    """How the round is merged, why, what went wrong with slices, and what members have checked; a line each."""
+    texts = []
+    if found.way is not None and found.round is not None:
+        texts = [way_text(found.way, found.round, closed=found.cause == "closed"), *trouble_texts(found.way)]
+    if found.checks is not None:
+        texts += [f"{line[0].upper()}{line[1:]}" for line in checks_text(found.checks, {}).splitlines()]
+    return texts
 
 
 def notes(found: Explanation) -> list[str]:
@@ -169,6 +183,13 @@ def _transfer(found: Explanation) -> str:
 
 def _merging(found: Explanation) -> str:
     site = _of(found)
+    if found.way is not None and found.way.waits:
+        count, left = sum(each.slices for each in found.way.mergers), found.way.waits.get(found.site, 0)
+        doing = f": it {_progress(site)}" if site.doing not in (None, "wait") else ""
+        return (
+            f"Round {found.round} has taken {span_text(found.seconds)}: it is merged in {count} slices, of which "
+            f"{sum(found.way.waits.values())} are still to come, {left} from {found.site}{doing}"
+        )
     lasts = f" for {span_text(site.seconds)}" if site.doing == "merge" else ""
     return (
         f"Round {found.round} has taken {span_text(found.seconds)}: its leader {found.site} merges {found.have} "

@@ -4,6 +4,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.views.checks import RoundChecks
+from swarmlearning.views.sliced import RoundWay
 from swarmlearning.views.times import Fault
 from swarmlearning.views.training import Activity, Reason
 
@@ -81,9 +83,10 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     milliseconds, `seconds` since the round opened or until it closed.
 
     `have` of `need` models are in, or sessions open; of so many organisations. `idle`: SLs that are there and have no
-    session, since no script has connected to them. `alarms`: of the SN that was asked;
-    `proposals`: texts of open ones that this training may wait for. `silent`: sites that do not state their times, and
-    why.
+    session, since no script has connected to them. `way`: how the round is merged, of the latest rounds, once that is
+    decided; `checks`: what members have checked, of it or of the standing result, where that was merged in slices.
+    `alarms`: of the SN that was asked; `proposals`: texts of open ones that this training may wait for. `silent`:
+    sites that do not state their times, and why.
     """
 
     contract: str
@@ -109,3 +112,5 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     proposals: tuple[str, ...] = ()
     silent: dict[str, str] = {}
     idle: tuple[str, ...] = ()
+    way: RoundWay | None = None
+    checks: RoundChecks | None = None

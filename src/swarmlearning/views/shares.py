@@ -46,6 +46,18 @@ def shares(evidence: Evidence, number: int, moments: Moments, until_ms: int, slo
     return tuple(_share(evidence, number, part, took, total) for part, took in (+spent).most_common(MOST_SHARES))
 
 
+def received(evidence: Evidence, uid: str, number: int) -> tuple[int, float | None]:
+    """The bytes that a site has fetched in a round, as it states them, and how many a second while it fetched any."""
+    record = _record(evidence, uid, number)
+    fetches = [span for span in record.spans if span.what == "fetch" and span.end is not None] if record else []
+    size, busy, until = sum(span.bytes for span in fetches), 0, None
+    for span in sorted(fetches, key=lambda span: span.begin):
+        begin = span.begin if until is None else max(span.begin, until)
+        until = max(begin, span.end or begin)
+        busy += until - begin
+    return size, round(1000 * size / busy, 1) if busy > 0 else None
+
+
 class _Part(NamedTuple):
     """A kind of work at a site (UID), for a transfer with the one that a model comes from."""
 

@@ -4,13 +4,17 @@ Block times are what SNs have sealed; they never go back, and none of them is an
 """
 
 import sys
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from swarmlearning.ledger.chain import Step
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
+from swarmlearning.views.sliced import RoundWay, closed_way
+
+WAYS: Final = 256
+"""Rounds of which it is remembered how they were merged: with many sites that takes kilobytes a round."""
 
 Key: TypeAlias = tuple[str, int, int]
 """Contract, run and round."""
@@ -18,13 +22,15 @@ Key: TypeAlias = tuple[str, int, int]
 
 class Moments(msgspec.Struct):
     """The moments of one round, in milliseconds (Unix time). `models`: when each member's model was in; `leaders`: who
-    has led it, from when on; `frozen_ms`, `closed_ms`: None until then; a round that was made again has its latest."""
+    has led it, from when on; `frozen_ms`, `closed_ms`: None until then; a round that was made again has its latest.
+    `way`: how it was merged; of the last `WAYS` rounds that are closed."""
 
     opened_ms: int
     models: dict[str, int]
     leaders: list[tuple[int, str]]
     frozen_ms: int | None = None
     closed_ms: int | None = None
+    way: RoundWay | None = None
 
 
 class Timeline:
@@ -77,3 +83,6 @@ class Timeline:
                 moments.models.setdefault(uid, now)
         moments.frozen_ms = moments.frozen_ms or now
         moments.closed_ms = now
+        moments.way = closed_way(before, state)
+        if (former := self.rounds.get((before.name, before.run, before.round.number - WAYS))) is not None:
+            former.way = None

@@ -1,5 +1,7 @@
 """Trainings as they go: for each contract the round in progress, who is waited for and why, and how each site is."""
 
+from functools import partial
+
 import msgspec
 from fastapi import FastAPI
 
@@ -10,9 +12,12 @@ from swarmlearning.ui.network.notes import Note
 from swarmlearning.ui.pages.page import page
 from swarmlearning.ui.security.admission import Denied
 from swarmlearning.ui.site import Here
+from swarmlearning.views.checks import RoundChecks, round_checks
+from swarmlearning.views.checks import named as named_checks
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.render import REASONS, waiting_text
 from swarmlearning.views.runs import LONGEST_NOTE, RunSummary, summary_of
+from swarmlearning.views.sliced import RoundWay, round_way, with_names
 from swarmlearning.views.training import Activity, Phase, activity, waiting_in
 from swarmlearning.views.trainings import ContractState, contract_status
 
@@ -55,7 +60,8 @@ class SiteNow(msgspec.Struct, frozen=True):
 
 class TrainingView(msgspec.Struct, frozen=True):
     """A contract: its present run (None before the first session), and its round in progress. `notes` wait for a run
-    to begin."""
+    to begin. `way`: how the round is merged, once that is decided; `checks`: what members have checked of the last
+    result that several sites have merged. Both have names in the place of UIDs."""
 
     name: str
     contract: str
@@ -69,6 +75,8 @@ class TrainingView(msgspec.Struct, frozen=True):
     need: int
     sites: list[SiteNow]
     notes: list[Note] = []
+    way: RoundWay | None = None
+    checks: RoundChecks | None = None
 
 
 def add_training(app: FastAPI) -> None:
@@ -106,6 +114,7 @@ def training_view(feed: Feed, contract: str) -> TrainingView | None:
     if state is None:
         return None
     facts, names = waiting_in(world, state), node_names(world)
+    named = partial(name_of, names)
     begun = (contract, state.run) in recorder.runs and bool(state.members)
     run = summary_of(recorder, contract, state.run, feed.organisation) if begun else None
     passed = feed.chain.time_ms - run.begun_ms if run and run.begun_ms else 0
@@ -125,6 +134,8 @@ def training_view(feed: Feed, contract: str) -> TrainingView | None:
             _site(state, uid, name_of(names, uid), reasons.get(uid, ""), facts.leader == uid, passed)
             for uid in sorted(state.members)
         ],
+        way=with_names(way, named) if (way := round_way(state)) else None,
+        checks=named_checks(checks, named) if (checks := round_checks(state)) else None,
     )
 
 
