@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.protocol import Limits
 from swarmlearning.models import sending
 from swarmlearning.models.compression import identity
@@ -16,6 +18,15 @@ from swarmlearning.models.sending import Answer, send_file
 
 STALL = 0.4
 SIZE = 3 * 2**20
+
+
+class AtOnce(Executor):
+    """Reads in the caller's thread: in virtual time no other may be waited for."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 async def sent_to(file: Path, seconds_a_byte: float, turn: float = 0.0) -> int:
@@ -31,9 +42,9 @@ async def sent_to(file: Path, seconds_a_byte: float, turn: float = 0.0) -> int:
         await asyncio.sleep(len(body) * seconds_a_byte)
         got += len(body)
 
-    with ThreadPoolExecutor(1) as readers, file.open("rb", buffering=0) as opened, socket.socket() as unconnected:
+    with file.open("rb", buffering=0) as opened, socket.socket() as unconnected:
         answer = Answer(200, [], b"", 0, SIZE, identity)
-        await send_file(opened, answer, readers, unconnected, STALL, receive, send, lambda size: size * turn)
+        await send_file(opened, answer, AtOnce(), unconnected, STALL, receive, send, lambda size: size * turn)
     return got
 
 
@@ -43,23 +54,23 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-async def test_where_the_kernel_does_not_report_what_has_arrived_a_slow_link_is_no_stall(
+def test_where_the_kernel_does_not_report_what_has_arrived_a_slow_link_is_no_stall(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "arrived", lambda connection: None)
-    assert await sent_to(file, seconds_a_byte=2 * STALL / sending._PIECE) == SIZE
+    assert run_in_virtual_time(sent_to(file, seconds_a_byte=2 * STALL / sending._PIECE)) == SIZE
 
 
-async def test_a_client_that_waits_for_its_turn_again_and_again_is_served_to_the_end(
+def test_a_client_that_waits_for_its_turn_again_and_again_is_served_to_the_end(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "arrived", lambda connection: 0)  # what is written counts
-    assert await sent_to(file, 0.0, turn=1.5 * STALL / sending._PIECE) == SIZE
+    assert run_in_virtual_time(sent_to(file, 0.0, turn=1.5 * STALL / sending._PIECE)) == SIZE
 
 
-async def test_a_client_that_gets_nothing_is_cut_off(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_gets_nothing_is_cut_off(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "arrived", lambda connection: 0)
-    assert await sent_to(file, seconds_a_byte=1.0) == 0
+    assert run_in_virtual_time(sent_to(file, seconds_a_byte=1.0)) == 0
 
 
 def test_as_many_readers_as_a_file_server_can_have_are_no_drips_for_their_fetchers_at_4_mbit() -> None:

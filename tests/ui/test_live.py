@@ -11,7 +11,7 @@ import pytest
 from support.browser import LAPTOP, Chromium, View, barriers, overflows
 from support.certs import make_workspace
 from support.ports import fixed_port
-from support.processes import Processes
+from support.processes import Process, Processes
 from support.swarm import Swarm
 from support.ui import ADMIN, PASSWORD, Person, Ui, start_ui
 
@@ -44,10 +44,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield Stage(swarm, ui)
 
 
-def news(person: Person, topics: str, until: Callable[[list[str]], bool]) -> None:
-    """Listens to the stream of news until there are such."""
+def news(person: Person, topics: str, until: Callable[[list[str]], bool], begin: Callable[[], object]) -> None:
+    """Listens to the stream of news until there are such of what begins once it listens."""
     with person.stream("GET", f"/events?topics={topics}") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
+        begin()
         for line in answer.iter_lines():
             if line.startswith("data: ") and until(json.loads(line.removeprefix("data: "))):
                 return
@@ -96,8 +97,9 @@ def test_the_whole_chain_is_verified_when_somebody_asks(stage: Stage) -> None:
 
 def test_a_stream_of_news_tells_of_blocks_and_ends_with_the_session(stage: Stage) -> None:
     with stage.ui.admin() as person:
-        site = stage.swarm.start_sl(1)
-        news(person, "nodes,tasks", lambda topics: topics == ["nodes"])
+        started: list[Process] = []
+        news(person, "nodes,tasks", lambda topics: topics == ["nodes"], lambda: started.append(stage.swarm.start_sl(1)))
+        (site,) = started
         assert site.ready
         site.stop()
         with stage.ui.somebody() as stranger:
