@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,21 @@ from swarmlearning.channel.framing import LENGTH, ChannelError, encode
 from swarmlearning.channel.messages import FromML, Kill, Waiting
 from swarmlearning.sl import mlchannel
 from swarmlearning.sl.mlchannel import SOCKET, TAKEN, MLChannel
+
+
+@pytest.fixture(autouse=True)
+async def stopped(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """All channels are stopped when a test has failed, too: uvloop would hang with one that listens."""
+    channels, start = list[MLChannel](), MLChannel.start
+
+    async def noted(channel: MLChannel) -> None:
+        channels.append(channel)
+        await start(channel)
+
+    monkeypatch.setattr(MLChannel, "start", noted)
+    yield
+    for channel in channels:
+        await channel.stop()
 
 
 async def test_a_node_that_ends_while_it_handles_a_message_reports_no_error(tmp_path: Path) -> None:
