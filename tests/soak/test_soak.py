@@ -20,7 +20,7 @@ from support.tools import needs
 
 HOUR = 3600
 SECONDS = 5
-LIMIT_SECONDS = 200.0
+LIMIT_SECONDS = 350.0
 
 
 def points(value: float, a_second: float = 0.0, noise: float = 0.0) -> list[tuple[float, float]]:

@@ -68,7 +68,7 @@ class Ui:
     @contextmanager
     def somebody(self) -> Iterator[Person]:
         """Somebody who has not logged in."""
-        with Person(base_url=self.address, verify=False, timeout=30) as person:
+        with Person(base_url=self.address, verify=False, timeout=120) as person:
             yield person
 
     @contextmanager

@@ -83,8 +83,10 @@ def test_behind_nginx_as_documented_people_log_in_act_and_get_news_at_once(tmp_p
         listens(
             processes.start("nginx", nginx, "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-g", "daemon off;"), port
         )
-        assert httpx.get(ui.address, headers={"x-forwarded-for": "10.0.0.1"}).status_code == 403  # past the proxy
-        with Person(base_url=f"https://127.0.0.1:{port}/", verify=False, timeout=30) as person:
+        assert (
+            httpx.get(ui.address, headers={"x-forwarded-for": "10.0.0.1"}, timeout=120).status_code == 403
+        )  # past the proxy
+        with Person(base_url=f"https://127.0.0.1:{port}/", verify=False, timeout=120) as person:
             person.log_in()
             assert {each.name for each in person.cookies.jar} == {"__Host-swarm"}
             with person.stream("GET", "/events?topics=nodes") as stream:
@@ -107,7 +109,7 @@ def test_behind_nginx_as_documented_people_log_in_act_and_get_news_at_once(tmp_p
 def listens(process: Any, port: int) -> None:
     """Waits until something answers there."""
     transport = httpx.HTTPTransport(verify=False, retries=10)  # with pauses that grow
-    with httpx.Client(transport=transport) as client:
+    with httpx.Client(transport=transport, timeout=120) as client:
         assert client.get(f"https://127.0.0.1:{port}/healthy").status_code == 200, process.output
 
 
