@@ -26,7 +26,7 @@ def test_a_ui_takes_a_token_shows_it_gives_it_back_and_does_not_start_without(tm
         issuer = Issuer(tmp_path / "issuer")
         issuer.issue({Feature.SWCI: 1})
         servers = Servers(processes, issuer, identities["LICENSE-1"])
-        server = servers.start(lease_seconds=2)
+        server = servers.start(lease_seconds=5)
         place = ("127.0.0.1:1", "--apls-ip", "127.0.0.1", "--apls-port", str(servers.ports["primary"]))
         ui = start_ui(processes, tmp_path / "ui", identities["UI-1"], *place)
         with ui.admin() as person:
