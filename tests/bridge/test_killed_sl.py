@@ -56,7 +56,7 @@ async def test_a_client_that_waits_for_a_killed_sl_in_its_pipes_is_served_by_the
         await beside(lambda: passes_the_first_pipe(stand))
     with FakeSL(tmp_path / "sl") as sl:
         async with stand.bridge(sl):
-            await beside(lambda: client.join(10))
+            await beside(lambda: client.join(60))
     assert client.load.values == [0]
     assert len(sl.of(Open)) == 1
 
@@ -78,6 +78,6 @@ async def test_a_client_that_waits_for_a_killed_sl_does_not_get_the_session_of_t
         if pipe == "second":
             await beside(lambda: passes_the_first_pipe(stand))
         async with stand.bridge(sl):
-            await beside(lambda: client.join(10))
+            await beside(lambda: client.join(60))
     assert client.load.values == [0]
     assert sl.of(Open)[-1].holds == ""

@@ -61,5 +61,5 @@ async def test_an_answer_wakes_the_swop(tmp_path: Path) -> None:
     async with site.watched(woken.set):
         assert (tmp_path / "approvals").stat().st_mode & 0o077 == 0
         assert await asyncio.to_thread(site.wake)
-        await asyncio.wait_for(woken.wait(), 30)
+        await asyncio.wait_for(woken.wait(), 120)
     assert not site.wake()
