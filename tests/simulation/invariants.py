@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from simulation.checks import CheckWitness
 from simulation.ledger import CONTRACT
 from simulation.slicewitness import SliceWitness
 from simulation.unsigned import papers
@@ -48,6 +49,7 @@ class Witness:
         self._taken: dict[str, int] = {}
         self._terms: dict[tuple[int, int], int] = {}
         self.slices = SliceWitness(swarm)
+        self.checks = CheckWitness(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -82,6 +84,7 @@ class Witness:
                 self._voided(before, after, number)
         self._advanced(before, after)
         self.slices.advanced(before, after, sender, body)
+        self.checks.advanced(before, after, sender, body)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)
 

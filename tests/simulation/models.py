@@ -6,9 +6,10 @@ Models are names; the witness knows of each what it was truly made from. Nothing
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simulation import locks, slices
+from simulation import checks, locks, slices
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.weighing import coefficients
+from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
     Carried,
     Carry,
@@ -87,6 +88,8 @@ def begin(site: "Site", work: Work) -> Task:
             task.at(0.0, lambda: fetch(task, work, list(holders)))
         case MergeSlice() | FetchSlice() | Assemble():
             slices.begin(task, work)
+        case Recheck():
+            checks.begin(task, work)
         case Merge():
             site.swarm.moment("merging", site)
             task.job(site.plan.work, lambda: merge(task, work), silent=site.plan.silent)

@@ -19,7 +19,13 @@ from simulation.mutations import FAULTS, Fault
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "src" / "swarmlearning"
-TESTS: Final = ("rounds/test_sharing.py", "ledger/test_slice*.py", "sl/test_readers.py")
+TESTS: Final = (
+    "rounds/test_sharing.py",
+    "rounds/test_checking.py",
+    "ledger/test_slice*.py",
+    "ledger/test_checks.py",
+    "sl/test_readers.py",
+)
 """Below the tests; patterns."""
 SECONDS: Final = 900.0
 """Seconds of the simulation or the tests of one fault; one that takes longer counts as found: it goes on for ever."""

@@ -145,8 +145,8 @@ FAULTS: Final = (
         ),
         (
             "slow mergers keep their slices",
-            "            self._take_from_slow(current, slicing, known)\n",
-            "            pass\n",
+            "                facts.send(Reassign(current.number, current.term, slicing.recipe, some))",
+            "                pass",
         ),
         (
             "nobody holds copies",
@@ -175,6 +175,34 @@ FAULTS: Final = (
             "known.turns[index] = known.turns.get(index, 0) + 1",
             "known.turns[index] = 0",
         ),
+    ),
+    *_in(
+        f"{CONTRACT}/checks.py",
+        ("mergers check their own slices", "if first < last and not own:", "if first < last:"),
+        ("some check more than others", "UNITS * (at + 1) // len(members)", "UNITS * (at + 2) // len(members)"),
+        ("who checks may read all of a model", "if len(read[part.uid]) < UNITS)", "if read)"),
+    ),
+    *_in(
+        f"{CONTRACT}/checking.py",
+        ("who checks reads before it has said so", " and part.uid in checks.begun]", "]"),
+        ("checks go on for ever", 'return current is None or current.phase != "frozen"', "return True"),
+        ("anybody states what it has found", "if uid not in checks.begun:", "if False:"),
+        ("who has checked takes its word back", "if uid in checks.found:", "if False:"),
+        (
+            "slices of others are called wrong",
+            "if list(body.wrong) != sorted(",
+            "if False and list(body.wrong) != sorted(",
+        ),
+        (
+            "parts are assigned anew with every block",
+            "if slicing is None or (state.checks is not None and _are_of(state.checks, result)):",
+            "if slicing is None:",
+        ),
+    ),
+    *_in(
+        "rounds/checking.py",
+        ("what was found is stated of another part", "self._done[1]))", "()))"),
+        ("a check begins before the ledger shows it", "if facts.uid not in checks.begun:", "if False:"),
     ),
     *_in(
         "rounds/facts.py",

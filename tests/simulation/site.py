@@ -6,7 +6,7 @@ Its link with the ledger, its store, what it does with models and its ML process
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulation import models, slices
+from simulation import checks, models, slices
 from simulation.invariants import RESET
 from simulation.ledger import FOUNDER
 from simulation.life import Living
@@ -17,6 +17,7 @@ from simulation.store import Store
 from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.joining import LEAVE_SECONDS
+from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
     Action,
     Cancel,
@@ -163,7 +164,8 @@ class Site(Living):
             training = self.swarm.log.training(self.link.height)
             self.decided_on = self.link.height
             released = tuple(self.store.released.values()) if self.lock else None
-            self.machine = RoundMachine(self.uid, self.life, training, self.plan.settings, self.store.held, released)
+            settings = checks.settings_of(self)
+            self.machine = RoundMachine(self.uid, self.life, training, settings, self.store.held, released)
         self.tell(event)
         if self.swarm.sliced:
             self.tell(slices.link_of(self))
@@ -206,7 +208,7 @@ class Site(Living):
         match action:
             case Send(body):
                 self.link.send(body, self.decided_on)
-            case Fetch() | Merge() | MergeSlice() | FetchSlice() | Assemble() | Carry() | Release():
+            case Fetch() | Merge() | MergeSlice() | FetchSlice() | Assemble() | Recheck() | Carry() | Release():
                 self.swarm.witness.begins(self, action)
                 self.work[action] = models.begin(self, action)
             case Cancel(work):

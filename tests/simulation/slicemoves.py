@@ -6,7 +6,17 @@ from typing import Final
 from simulation.ledger import CONTRACT
 from simulation.models import name
 from simulation.moves import STRANGER, Move, Scene
-from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, Held, Reassign, ReportFault, Sliced, StateLink
+from swarmlearning.ledger.bodies import (
+    Check,
+    Checked,
+    Exclusion,
+    ExclusionReason,
+    Held,
+    Reassign,
+    ReportFault,
+    Sliced,
+    StateLink,
+)
 from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
 
 REASONS: Final[tuple[ExclusionReason, ...]] = ("unreachable", "too-slow", "non-finite", "structure", "kept-back")
@@ -69,6 +79,22 @@ def state_link(scene: Scene) -> Move:
     return CONTRACT, StateLink(dice.choice(SPEEDS), dice.choice(SPEEDS), dice.random() < 0.8)
 
 
+def check(scene: Scene) -> Move | None:
+    """Says that it checks its part of the standing result, or of another one."""
+    checks = scene.training.checks
+    return (CONTRACT, Check(checks.round, checks.result)) if checks else None
+
+
+def find(scene: Scene) -> Move | None:
+    """States that it has found all its part right, or wrong, or slices that are not its own."""
+    checks, dice = scene.training.checks, scene.dice
+    if checks is None:
+        return None
+    own = sorted(checks.slices_of(scene.uid))
+    wrong = dice.choice(((), tuple(own), tuple(own[:1]), (dice.randrange(len(checks.slices)),)))
+    return CONTRACT, Checked(checks.round, checks.result, wrong)
+
+
 def _slicing(scene: Scene) -> Slicing | None:
     """Mostly that of the round in progress."""
     found = scene.training.slicings
@@ -82,4 +108,6 @@ SLICE_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {
     "reports a fault in a slice": report_fault,
     "takes slices from others": reassign,
     "states an absurd link": state_link,
+    "says that it checks a result": check,
+    "states what it has not found": find,
 }

@@ -10,10 +10,13 @@ from simulation.slicemoves import SLICE_MOVES
 
 CHUNK = 100
 STATED = {"Sliced", "Held", "ReportFault", "Reassign", "StateLink", "Publish", "Depose", "Missing", "Void"}
+STATED |= {"Check", "Checked"}
 STRUCK = {
     "merger that lies",
     "pair of sites that do not reach each other",
     "member that reads a whole model",
+    "check",
+    "check that finds a lie",
     *("crash", "freeze", "die", "vanish", "fill", "stick", "cut", "split", "wall off", "drip", "trickle", "lose file"),
     "crash of a leader",
 }
