@@ -20,9 +20,8 @@ from support.faulty_holder import fetching
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.models import exchange, gathering, tlsstream
-from swarmlearning.models.body import Body, Fault, body_of
+from swarmlearning.models.body import LEAST_RATE, Body, Fault, body_of
 from swarmlearning.models.destinations import anywhere, permitted_addresses, refusal_beside
-from swarmlearning.models.exchange import LEAST_RATE
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.tensors.digest import ModelDigest

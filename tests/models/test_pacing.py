@@ -245,12 +245,12 @@ async def test_what_is_fetched_and_served_keeps_to_the_rates(
     holder = await hold()
     up, down = Waited(RATE), Waited(3 * RATE // 4)
     bandwidth = Bandwidth(caps_of("8"))
-    bandwidth.up = up
+    bandwidth.up, bandwidth.down = up, down
     app = paced(file_app(holder.store, lambda *wanted: True), bandwidth)
     server = Server(app, server_context(identities["SL-1"]), "127.0.0.1", 0)
     await server.start()
     stores = [TensorStore(tmp_path / f"store-{number}") for number in range(connections)]
-    fetchers = [Fetcher(client_context(identities["SL-2"]), store, pace=down) for store in stores]
+    fetchers = [Fetcher(client_context(identities["SL-2"]), store, bandwidth=bandwidth) for store in stores]
     paths = await asyncio.gather(*(each.fetch(digest, [("127.0.0.1", server.port)]) for each in fetchers))
     assert all(path.read_bytes() == CONTENT for path in paths)
     for fetcher in fetchers:
@@ -262,6 +262,12 @@ async def test_what_is_fetched_and_served_keeps_to_the_rates(
         assert connections * SIZE <= bucket.total <= most * connections * SIZE
         assert bucket.total / rate <= seconds + MOST_AT_ONCE + 0.01
         assert most_in(bucket.moved, 1.0) <= rate * (1.0 + MOST_AT_ONCE)
+
+
+def _through(down: Bucket) -> Bandwidth:
+    bandwidth = Bandwidth(caps_of("8"))
+    bandwidth.down = down
+    return bandwidth
 
 
 async def test_no_source_is_given_up_for_the_time_that_its_fetcher_waits_by_itself(
@@ -284,7 +290,9 @@ async def test_no_source_is_given_up_for_the_time_that_its_fetcher_waits_by_itse
     moving = SimpleNamespace(monotonic=lambda: time.monotonic() + passed, sleep=time.sleep)
     monkeypatch.setattr(tlsstream, "time", moving)
     store = TensorStore(tmp_path / "store")
-    fetcher = Fetcher(client_context(identities["SL-2"]), store, stall_seconds=600, pace=Late(lambda: RATE))
+    fetcher = Fetcher(
+        client_context(identities["SL-2"]), store, stall_seconds=600, bandwidth=_through(Late(lambda: RATE))
+    )
     path = await fetcher.fetch(digest, [holder.source])
     await fetcher.close()
     assert path.read_bytes() == CONTENT
@@ -307,7 +315,9 @@ async def test_a_fetch_that_is_stopped_does_not_wait_for_its_turn(
 
     moved: list[int] = []
     holder = await hold()
-    fetcher = Fetcher(client_context(identities["SL-2"]), TensorStore(tmp_path / "store"), pace=Never(lambda: RATE))
+    fetcher = Fetcher(
+        client_context(identities["SL-2"]), TensorStore(tmp_path / "store"), bandwidth=_through(Never(lambda: RATE))
+    )
     fetching = asyncio.create_task(fetcher.fetch(digest, [holder.source]))
     await waiting.wait()
     fetching.cancel()

@@ -12,8 +12,8 @@ import pytest
 from support.virtual_time import run_in_virtual_time
 from swarmlearning.api.protocol import Limits
 from swarmlearning.models import sending
+from swarmlearning.models.body import LEAST_RATE
 from swarmlearning.models.compression import identity
-from swarmlearning.models.exchange import LEAST_RATE
 from swarmlearning.models.sending import Answer, send_file
 
 STALL = 0.4

@@ -264,7 +264,7 @@ async def test_a_node_that_moves_often_is_not_followed_to_every_address(site: Si
         moved = msgspec.structs.replace(node_of(site, "b"), addresses={"fs": f"127.0.0.1:{number + 1}"})
         chain = site.follower.chain
         site.follower.chain = replace(chain, world=chain.world.with_entries({"node/b": moved}))
-        assert len(site.effects._sources(("b",))) == (number < addresses.MOST)
+        assert len(site.effects.sources(("b",))) == (number < addresses.MOST)
 
 
 async def test_a_cancelled_fetch_is_resumed_or_removed_and_no_failure_of_this_node(site: Site) -> None:

@@ -39,16 +39,19 @@ async def send_json(send: Send, status: int, body: bytes, headers: Iterable[tupl
 class Paced:
     """ASGI middleware: a request waits until its organisation has earned it; answers 429 when that takes too long.
 
-    What a request costs grows with its body, which the application would have to read.
+    What a request costs grows with its body, which the application would have to read; unless bodies are `bulk`, of
+    which the application counts the bytes.
     """
 
-    def __init__(self, app: ASGIApp, shares: Shares) -> None:
+    def __init__(self, app: ASGIApp, shares: Shares, *, bulk: bool = False) -> None:
         self._app = app
         self._shares = shares
+        self._bulk = bulk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            wait = self._shares.turn(peer_credential(scope), 1 + _body_bytes(scope) // BYTES_A_REQUEST)
+            body = 0 if self._bulk else _body_bytes(scope) // BYTES_A_REQUEST
+            wait = self._shares.turn(peer_credential(scope), 1 + body)
         except OverQuotaError as error:
             headers = [(b"content-type", b"application/json"), (b"retry-after", b"5")]
             await send({"type": "http.response.start", "status": 429, "headers": headers})

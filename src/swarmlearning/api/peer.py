@@ -11,6 +11,7 @@ from swarmlearning.identity.certificates import load_der
 from swarmlearning.transport.parties import Credential
 
 SCOPE_KEY = "swarm.peer"
+MORE_TIME_KEY = "swarm.more_time"
 
 
 class ServerError(UserError):
@@ -42,6 +43,13 @@ def peer_credential(scope: Mapping[str, Any]) -> Credential:
 def peer_socket(scope: Mapping[str, Any]) -> socket.socket:
     """The socket of an ASGI request, only to read facts from."""
     return _connection(scope).socket
+
+
+def allow_more_time(scope: Mapping[str, Any]) -> None:
+    """The request has as long to arrive from now on as it had at its beginning: for an application whose requests are
+    long, and that judges by itself how fast they have to come."""
+    if (allow := scope.get(MORE_TIME_KEY)) is not None:
+        allow()
 
 
 def _connection(scope: Mapping[str, Any]) -> Connection:

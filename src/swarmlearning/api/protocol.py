@@ -1,10 +1,10 @@
 """uvicorn's HTTP/1.1 protocol with the limits that it lacks and with the peer's identity.
 
 What is bounded, and how: connections in all (the busiest party gives one up), with one certificate and of one
-organisation (503), the head
-and the trailer of a request (431), the time a request takes to arrive (408), the answer that waits for a slow reader,
-and the time a connection lies idle. A request that arrives before the one before it is answered closes the connection:
-pipelined requests would have to be kept in memory, as many as the client cares to send.
+organisation (503), the head and the trailer of a request (431), the time a request takes to arrive (408; an application
+may allow more), the answer that waits for a slow reader, and the time a connection lies idle. A request that arrives
+before the one before it is answered closes the connection: pipelined requests would have to be kept in memory, as many
+as the client cares to send.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from swarmlearning.api.middleware import QUOTA, error_body
-from swarmlearning.api.peer import SCOPE_KEY, Connection
+from swarmlearning.api.peer import MORE_TIME_KEY, SCOPE_KEY, Connection
 from swarmlearning.rates import Rate
 from swarmlearning.transport.complaints import Complaints
 from swarmlearning.transport.listener import describe
@@ -138,6 +138,7 @@ class PeerProtocol(HttpToolsProtocol):
             raise _PipelinedError  # the parser stops; uvicorn calls `send_400_response`
         super().on_message_begin()
         self.scope[SCOPE_KEY] = self._connection  # type: ignore[literal-required]
+        self.scope[MORE_TIME_KEY] = self._allow_more_time  # type: ignore[literal-required]
         self._start_request_timer()
 
     def on_body(self, body: bytes) -> None:
@@ -161,6 +162,12 @@ class PeerProtocol(HttpToolsProtocol):
         if self._request_timer is not None:
             self._request_timer.cancel()
             self._request_timer = None
+
+    def _allow_more_time(self) -> None:
+        """The request has its whole time once more, if it has not arrived yet."""
+        if self._request_timer is not None:
+            self._stop_request_timer()
+            self._start_request_timer()
 
     def _request_is_slow(self) -> None:
         self._refuse(408, f"the request did not arrive within {self._limits.request_seconds:g} seconds")

@@ -48,9 +48,11 @@ class Server:
         share_of: ShareOf = unlimited,
         *,
         to_strangers: bool = False,
+        bulk: bool = False,
     ) -> None:
         """`port` 0 is any free one; `share_of`: what a peer's organisation may have of this server; `to_strangers`:
-        for an application that is meant for clients without a certificate.
+        for an application that is meant for clients without a certificate; `bulk`: for one that counts the bytes of
+        requests by itself.
 
         Raises `ServerError` when the context does not demand a certificate, unless it is served to strangers.
         """
@@ -61,7 +63,7 @@ class Server:
         limits = limits or Limits()
         shares = Shares(share_of, limits.connections)
         config = uvicorn.Config(
-            _cancellable(app if share_of is unlimited else Paced(app, shares)),
+            _cancellable(app if share_of is unlimited else Paced(app, shares, bulk=bulk)),
             interface="asgi3",
             ws="none",
             lifespan="off",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from swarmlearning.models.body import Body, Fault, SourceError, body_of
+from swarmlearning.models.body import LEAST_RATE, Body, Fault, SourceError, body_of
 from swarmlearning.models.claims import Claim, Holding
 from swarmlearning.models.compression import CODING
 from swarmlearning.models.connections import Connection, Connections, Source, reason
@@ -31,10 +31,6 @@ _LIST_BYTES: Final = re.compile(r"[0-9]{1,7}")
 _MAX_DETAIL_BYTES: Final = 4096
 _FRAMING_BYTES: Final = 2**20
 _FRAMING_SHARE: Final = 64  # TLS adds a seven-hundredth, zstd to what it cannot compress less than a two-hundredth
-
-LEAST_RATE: Final = 256
-"""Bytes of the model per second below which a source is given up: what sends so little does so on purpose. A link of
-4 Mbit/s gives each of as many readers as a file server can have, 512, four times as much."""
 
 Note = Callable[[int], None]
 """Called with the bytes of a chunk on its way that are here, whenever more have come."""

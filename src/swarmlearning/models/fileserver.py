@@ -8,6 +8,7 @@
     GET  /models/<digest>/influence/<n>
                                      of a result that is merged in slices: what its models' influence in slice n is made
                                      of, if this node has merged that
+    PUT  /models/<digest>/chunks…    a contributor's model that is pushed here: `taking.py`
     GET  /is_up                      OK
     GET  /probe/<bytes>              so many bytes, at most 256 KiB, for whoever looks how fast this node is reached
 
@@ -35,7 +36,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import FileIO
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -46,6 +47,7 @@ from swarmlearning.models.links import PROBE, Links
 from swarmlearning.models.parts import Parts, packed
 from swarmlearning.models.sending import Answer, Headers, send_file
 from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.models.taking import Pushable, Pushes, Taking
 from swarmlearning.tensors.digest import ModelDigest
 from swarmlearning.transport.parties import Credential
 
@@ -58,6 +60,8 @@ _ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/influ
 _PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
+
+T = TypeVar("T")
 
 MayRead = Callable[[str, str, range], bool]
 """Whether the holder of a certificate (its thumbprint) may have these chunks of a model; none of them: whether it may
@@ -122,16 +126,19 @@ def file_app(
     turn: Turn = _at_once,
     influence: Influence = _unknown,
     links: Links | None = None,
+    pushes: Pushes | None = None,
 ) -> ASGIApp:
     """Returns the application.
 
     `on_missing` is called with each model that was requested and is not here: its node may believe that it is. Models
     of fewer than `compress_below` bytes may be compressed. `catch_up` waits a moment for the ledger to reach a height.
     `turn`: the seconds until the holder of a credential may have so many bytes more. `links` measures transfers.
+    `pushes`: where this node takes what others push to it.
     """
-    return _FileServer(
+    server = _FileServer(
         store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, influence, links or Links()
     )
+    return server if pushes is None else server.taking(pushes)
 
 
 class _FileServer:
@@ -159,9 +166,21 @@ class _FileServer:
         self._compress_below = compress_below
         self._readers = ThreadPoolExecutor(_READERS, "file-server")
         self._links = links
+        self._taking: Taking | None = None
+
+    def taking(self, pushes: Pushes) -> "_FileServer":
+        """The same, which takes what is pushed, too."""
+
+        async def judge(scope: Scope, digest: str) -> Pushable | None:
+            return await self._judged(scope, lambda: pushes.may_push(peer_thumbprint(scope), digest))
+
+        self._taking = Taking(self._store, judge, self._readers, pushes)
+        return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] == "PUT" and self._taking is not None:
+            await self._taking.answer(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
             await send_error(send, 405, "only GET and HEAD are served", [(b"allow", b"GET, HEAD")])
         elif scope["path"] == "/is_up":
             await _send_bytes(send, b"OK", b"text/plain")
@@ -182,13 +201,17 @@ class _FileServer:
 
     async def _may_have(self, scope: Scope, digest: str, chunks: range = _NONE) -> bool:
         reader = peer_thumbprint(scope)
-        if self._may_read(reader, digest, chunks):
-            return True
+        return await self._judged(scope, lambda: self._may_read(reader, digest, chunks))
+
+    async def _judged(self, scope: Scope, judge: Callable[[], T]) -> T:
+        """What is judged by the ledger, once more where the sender has seen more of it than this node."""
+        if found := judge():
+            return found
         heights = [value for name, value in scope["headers"] if name == HEIGHT_HEADER.encode()]
         if len(heights) != 1 or not _HEIGHT.fullmatch(heights[0]):
-            return False
+            return found
         await self._catch_up(int(heights[0]))
-        return self._may_read(reader, digest, chunks)
+        return judge()
 
     async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         if part is not None and part.startswith("/influence/"):

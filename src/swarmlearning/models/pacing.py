@@ -92,10 +92,11 @@ def limited(caps: Caps) -> Bandwidth | None:
 
 
 def paced(app: ASGIApp, bandwidth: Bandwidth | None) -> ASGIApp:
-    """The application, all of whose answers pass through the limit for sending; the very same without limits."""
+    """The application, whose answers pass through the limit for sending, and what is sent to it through the other one;
+    the very same without limits."""
     if bandwidth is None:
         return app
-    bucket = bandwidth.up
+    bucket, down = bandwidth.up, bandwidth.down
 
     async def within_limits(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_slowly(message: Message) -> None:
@@ -108,6 +109,12 @@ def paced(app: ASGIApp, bandwidth: Bandwidth | None) -> ASGIApp:
                 await asyncio.sleep(bucket.turn(len(piece)))
                 await send({**message, "body": piece, "more_body": more or bool(body)})
 
-        await app(scope, receive, send_slowly)
+        async def receive_slowly() -> Message:
+            message = await receive()
+            if body := message.get("body"):
+                await asyncio.sleep(down.turn(len(body)))
+            return message
+
+        await app(scope, receive_slowly, send_slowly)
 
     return within_limits

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
+from swarmlearning.models.links import arrived
 from swarmlearning.models.pacing import Bucket
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class TlsStream:
         """The peer's certificate (DER)."""
         return self._tls.getpeercert(binary_form=True)
 
-    def sendall(self, data: bytes) -> None:
+    def sendall(self, data: bytes | memoryview) -> None:
         self._tls.write(data)
         self._flush()
 
@@ -102,6 +103,10 @@ class TlsStream:
                     break
                 filled += count
         return filled
+
+    def arrived(self) -> int | None:
+        """Bytes that have arrived at the peer so far; None where the kernel does not report it."""
+        return arrived(self._plain)
 
     def shutdown(self) -> None:
         """Ends it from another thread: the one that waits here gets the end of the stream."""

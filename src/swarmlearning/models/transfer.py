@@ -6,7 +6,7 @@ has a thread of its own: slow ones hold up no other.
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from swarmlearning.models.destinations import Refusal, anywhere
 from swarmlearning.models.download import Download, Progress, Watcher
 from swarmlearning.models.exchange import Exchange, Stopped, Wanted
 from swarmlearning.models.gathering import TransferError
-from swarmlearning.models.pacing import Bucket
+from swarmlearning.models.pacing import Bandwidth
+from swarmlearning.models.pushing import Push
 from swarmlearning.models.store import TensorStore
+from swarmlearning.tensors.digest import ModelDigest
 
 __all__ = ["Fetcher", "Source", "TransferError"]
 
@@ -28,7 +30,7 @@ class Fetcher:
     `connect_seconds` bounds each step of connecting, which takes seconds where many others fill a thin link;
     `stall_seconds` the time in which a source has to bring more of the model. Connections are kept for the next fetch,
     for at most `idle_seconds` (less than the 75 s that the servers keep them). Sources at addresses that `refuse` gives
-    a reason for are not connected to. What comes passes through the limit of `pace`, where there is one.
+    a reason for are not connected to. All keeps to the limits of `bandwidth`, where there are any.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Fetcher:
         stall_seconds: float = 30.0,
         idle_seconds: float = 60.0,
         refuse: Refusal = anywhere,
-        pace: Bucket | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         self._store = store
         self._stall_seconds = stall_seconds
-        self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse, pace)
+        self._bandwidth = bandwidth
+        down = bandwidth.down if bandwidth else None
+        self._connections = Connections(client_context, connect_seconds, idle_seconds, refuse, down)
         self._threads = ThreadPoolExecutor(workers, "fetch")
         self._downloads: dict[Wanted, Download] = {}
 
@@ -122,6 +126,13 @@ class Fetcher:
             exchange.stop()
             running.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved
             raise
+
+    def push(
+        self, info: ModelDigest, source: Source, fault: Callable[[bytes], str], sent: Callable[[int], object]
+    ) -> Push:
+        """What pushes this model to a node, over the connections that are kept. See `Push`."""
+        up = self._bandwidth.up if self._bandwidth else None
+        return Push(info, source, self._connections, fault, self._stall_seconds, up, sent)
 
     async def close(self) -> None:
         """Stops what is running and closes all connections; partial files stay."""

@@ -18,6 +18,7 @@ from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.models.links import Links
 from swarmlearning.models.pacing import Bandwidth
 from swarmlearning.models.store import TensorStore
+from swarmlearning.models.taking import Pushable
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.logs import now_in
@@ -46,6 +47,8 @@ from swarmlearning.sl.effects import Effects
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.pushed import pushable
+from swarmlearning.sl.pushing import Pushing
 from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.slices import format_of
@@ -97,11 +100,11 @@ class Driver:
         self._verifying = Verifying(
             self._uid, follower, lambda: self.contract, lambda result: self._handle(CheckWanted(result)), self._chunks
         )
+        sources = self.effects.sources
+        self._pushing = Pushing(self._uid, self._tasks, follower, store, fetcher, sources, self.gives)
         limits = bandwidth.limits if bandwidth else unlimited
         self.links = Links()
-        self._link = OwnLink(
-            lambda: self.effects.received, lambda: self.links.arrived() or watch.sent, self._merges, limits
-        )
+        self._link = OwnLink(lambda: self.effects.received, self._sent, self._merges, limits)
         self._lock = lock
         if lock:
             lock.warn, lock.tell = _in_loop(self.narrator.locked), _in_loop(self.narrator.tell)
@@ -123,10 +126,15 @@ class Driver:
                 self._tasks.start(self._follow())
                 self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
                 self._tasks.start(self._link.report(self._handle))
+                self._tasks.start(self._pushing.run(lambda: self.contract))
                 await self._tasks.ended
         finally:
             await self._tasks.stop()
             await self.ml.channel.stop()
+
+    def _sent(self) -> int:
+        """Bytes of models that others have from here, fetched or pushed, as far as is known."""
+        return (self.links.arrived() or self._watch.sent) + self._pushing.sent
 
     def _merges(self) -> bool:
         """Whether this node merges slices: others can connect to it, and not only through a relay."""
@@ -138,6 +146,15 @@ class Driver:
     def _chunks(self, digest: str) -> int:
         """Of how many chunks the data of a model is that is here; 0: it is not."""
         return self.store.digest_info(digest).layout.count - 1 if self.store.has(digest) else 0
+
+    def gives(self, chain: Chain, digest: str) -> bool:
+        """Whether the site's privacy lock, if it has one, lets others have this model, as the ledger stands."""
+        return not self._lock or self._lock.serves(chain, self._uid, digest)
+
+    def pushable(self, thumbprint: str, digest: str) -> Pushable | None:
+        """What of a model the holder of a certificate may push to this node."""
+        layout = self.effects.layout
+        return pushable(self._follower.chain, self._uid, thumbprint, digest, lambda current: layout(current.base))
 
     def missed(self, digest: str) -> None:
         """Notes that a peer has requested a model that is not in the store."""

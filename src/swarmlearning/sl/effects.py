@@ -51,16 +51,19 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, SlicesLost
 from swarmlearning.sl.addresses import SoughtAddresses
+from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.checking import fault_of_result
 from swarmlearning.sl.links import Links
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.pushed import pusher_of
 from swarmlearning.sl.recomputing import Recomputing
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
+from swarmlearning.tensors.digest import Layout
 from swarmlearning.views.times import What
 
 logger = logging.getLogger("swarm.SL")
@@ -118,16 +121,18 @@ class Effects:
         self._watch = watch
         self._lock = lock
         self._kept: frozenset[str] | None = None
+        self.arrivals = Arrivals()
         self._sought = SoughtAddresses(time.monotonic)
         self._slices = SliceWork(
             store,
             fetcher,
             emit,
-            self._sources,
+            self.sources,
             lambda sources: Links(watch, sources, self._came),
             self._count,
             lambda: follower.chain.height,
             lambda: ml.model,
+            self.arrivals,
         )
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
@@ -168,6 +173,10 @@ class Effects:
         """What this node knows of the models' influence in a slice that it has merged."""
         return self._slices.influences.of(recipe, index)
 
+    def layout(self, base: str) -> Layout | None:
+        """How the models of a round with this base are cut, where this node knows."""
+        return self._slices.layout(base)
+
     @property
     def _training(self) -> Training:
         return state_of(self._follower.chain.world, self.contract)
@@ -199,9 +208,11 @@ class Effects:
         if fault := self._faults.get(digest):
             self._emit(FetchFailed(digest, fault, "invalid"))
             return
-        sources = self._sources(action.holders)
+        sources = self.sources(action.holders)
         with self._store.pinned(digest), Links(self._watch, sources, self._came) as links:
             try:
+                if pusher := pusher_of(self._follower.chain, self._training, self._sender.author.uid, digest):
+                    await self._slices.wait_for_push(pusher, digest, sources, lambda parts: parts.complete)
                 await self._fetcher.fetch(
                     digest,
                     list(sources),
@@ -226,7 +237,7 @@ class Effects:
                         await self._lock.made_public(digest)
                     self._emit(Fetched(digest))
 
-    def _sources(self, holders: Sequence[str]) -> dict[Source, str]:
+    def sources(self, holders: Sequence[str]) -> dict[Source, str]:
         """The addresses of the members who may hold a model, and their UIDs."""
         world, found = self._follower.chain.world, dict[Source, str]()
         for uid in holders:

@@ -25,6 +25,7 @@ from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.pacing import Bandwidth, limited, paced
 from swarmlearning.models.store import TensorStore
+from swarmlearning.models.taking import Pushes
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused
@@ -97,7 +98,7 @@ async def _run(
     lock = await asyncio.to_thread(_lock, settings, store)
     refuse = await asyncio.to_thread(refusal_beside, settings.own_hosts)
     bandwidth = limited(settings.caps)
-    fetcher = Fetcher(own.tls.client, store, refuse=refuse, pace=bandwidth.down if bandwidth else None)
+    fetcher = Fetcher(own.tls.client, store, refuse=refuse, bandwidth=bandwidth)
     measuring = Measuring(settings.data_dir, log)
     member = Membership("SL", settings.name, settings.sn_address, own, place, measuring.shelf, vitals=settings.vitals)
     try:
@@ -125,8 +126,8 @@ async def _take_part(
     follower, driver = member.follower, _driver(settings, member, store, fetcher, measuring.watch, lock, bandwidth)
     member.answer_checkups(settings.own_hosts, lambda: site_of(driver.ml, license.fault))
     host = await asyncio.to_thread(listening_host, settings.host or "0.0.0.0", settings.bind)
-    files = paced(_files(settings, place, follower, driver, measuring.watch, lock), bandwidth)
-    server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower))
+    files = paced(_files(settings, place, follower, driver, measuring.watch), bandwidth)
+    server = Server(files, own.tls.server, host, settings.fs_port, Limits(), partial(_share_of, follower), bulk=True)
     try:
         async with (
             member.joined(driver.progress, lambda: {"ready": server.serving}, partial(_tell_script, driver)),
@@ -204,16 +205,16 @@ def _files(
     follower: Follower,
     driver: Driver,
     watch: Stopwatch,
-    lock: SiteLock | None,
 ) -> ASGIApp:
     meter = Meter()
 
     def allowed(thumbprint: str, digest: str, chunks: range) -> bool:
         chain = follower.chain
         layout = driver.store.digest_info(digest).layout if driver.store.has(digest) else None
-        return may_read_chunks(chain, place.uid, thumbprint, digest, chunks, layout) and (
-            not lock or lock.serves(chain, place.uid, digest)
-        )
+        return may_read_chunks(chain, place.uid, thumbprint, digest, chunks, layout) and driver.gives(chain, digest)
+
+    def turn(credential: Credential, size: int) -> float:
+        return model_turn(follower.chain, meter, credential, size)
 
     return file_app(
         driver.store,
@@ -221,9 +222,10 @@ def _files(
         driver.missed,
         compress_below=settings.compress_below,
         catch_up=lambda height: _catch_up(follower, height),
-        turn=watch.counted(lambda credential, size: model_turn(follower.chain, meter, credential, size)),
+        turn=watch.counted(turn),
         influence=driver.effects.influence,
         links=driver.links,
+        pushes=Pushes(driver.pushable, driver.effects.arrivals.came, turn),
     )
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError
@@ -15,12 +14,9 @@ from swarmlearning.rounds.checks import Piece, Recheck, Rechecked, Uncheckable
 from swarmlearning.rounds.events import Dropped, Event
 from swarmlearning.rounds.slices import MergeSlice
 from swarmlearning.sl.merging import in_thread
-from swarmlearning.sl.slices import SliceWork, Unusable, chunks_of, data_in
+from swarmlearning.sl.slices import NO_SLICE, SliceWork, Unusable, chunks_of, data_in
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_chunk
 from swarmlearning.tensors.file import read_header
-
-NO_SLICE: Final = -1
-"""In the place of a slice's index: ranges are fetched for a check, and not to merge a slice."""
 
 logger = logging.getLogger("swarm.SL")
 

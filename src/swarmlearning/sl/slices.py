@@ -38,6 +38,7 @@ from swarmlearning.rounds.slices import (
     SlicesLost,
     SliceUnmergeable,
 )
+from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.influences import Found, Influences
 from swarmlearning.sl.merging import in_thread
 from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
@@ -46,6 +47,8 @@ from swarmlearning.tensors.file import read_header
 if TYPE_CHECKING:
     from swarmlearning.sl.links import Links
 
+NO_SLICE: Final = -1
+"""In the place of a slice's index: ranges are fetched for a check, and not to merge a slice."""
 SINCE: Final = 3
 """The version of the rules by which rounds may be merged in slices."""
 
@@ -90,7 +93,7 @@ def data_in(layout: Layout, chunks: range) -> Range | None:
 class SliceWork:
     """Belongs to one event loop. `sources` gives the addresses of members; `measured` measures a transfer from them;
     `count` is called with the bytes that a merge has read, in any thread; `height` is that of the ledger; `own` is the
-    model that the script has handed over last."""
+    model that the script has handed over last; `arrivals` are of models that are pushed here."""
 
     def __init__(
         self,
@@ -102,6 +105,7 @@ class SliceWork:
         count: Callable[[int], None],
         height: Callable[[], int],
         own: Callable[[], str],
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._store = store
         self._fetcher = fetcher
@@ -111,6 +115,7 @@ class SliceWork:
         self._count = count
         self._height = height
         self._own = own
+        self._arrivals = arrivals
         self._turns: dict[str, asyncio.Semaphore] = {}
         self.influences = Influences(fetcher, height)
 
@@ -146,7 +151,7 @@ class SliceWork:
         wanted: list[Contributor] = [one for one in task.recipe.contributors if not self._store.has(one.digest)]
         try:
             async with asyncio.TaskGroup() as group:
-                fetching = [group.create_task(self._get(one, info, chunks, task.seconds)) for one in wanted]
+                fetching = [group.create_task(self._get(one, info, chunks, task)) for one in wanted]
                 if task.recipe.base and not self._store.has(task.recipe.base):
                     group.create_task(self._get_base(task.recipe.base, info, chunks, members))
         except ExceptionGroup as failures:  # a full disk, mostly: the others are cancelled with the first
@@ -155,13 +160,18 @@ class SliceWork:
             if (fault := one.result()) is not None:
                 raise fault
 
-    async def _get(self, one: Contributor, info: ModelDigest, chunks: range, seconds: float) -> Unusable | None:
-        """Fetches a range of a contributor's model in its turn: so early slices come first."""
+    async def _get(self, one: Contributor, info: ModelDigest, chunks: range, task: MergeSlice) -> Unusable | None:
+        """Fetches a range of a contributor's model in its turn: so early slices come first. To whom checks the result
+        nobody pushes it."""
         if not chunks:
             return None
         sources = self._sources([one.uid])
         try:
-            async with asyncio.timeout(seconds), self._turn(one.uid):
+            async with asyncio.timeout(task.seconds), self._turn(one.uid):
+                if task.slice != NO_SLICE:
+                    await self.wait_for_push(
+                        one.uid, one.digest, sources, lambda parts: parts.layout == info.layout and parts.has(chunks)
+                    )
                 with self._measured(sources) as links:
                     await self._fetcher.fetch_part(
                         one.digest, chunks, list(sources), size=info.size, height=self._height(), watcher=links
@@ -176,6 +186,23 @@ class SliceWork:
         if found.layout != info.layout or found.chunks[0] != info.chunks[0]:
             return Unusable(one.uid, "structure", "its header is another one than that of the other models")
         return None
+
+    async def wait_for_push(
+        self, uid: str, digest: str, sources: Mapping[Source, str], is_here: Callable[[Parts], bool]
+    ) -> None:
+        """Waits while a site that nobody can connect to pushes its model, until enough of it is here; what has not come
+        by then is to be fetched."""
+        if self._arrivals is None or not sources or any(len(source) == 2 for source in sources):
+            return
+
+        def has_come() -> bool:
+            parts = self._store.parts(digest)
+            return self._store.has(digest) or (parts is not None and is_here(parts))
+
+        near = next(source[:2] for source in sources)
+        with self._measured({near: uid}) as links:
+            links.asked(near)
+            await self._arrivals.wait(uid, digest, has_come, lambda size: links.brought(near, size))
 
     async def _get_base(self, base: str, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
         """Fetches a range of the round's base: what all models have in common is found by it. Raises `StoreError`."""
@@ -299,6 +326,13 @@ class SliceWork:
         return self._store.commit_parts(parts)
 
     # --- models that are here -----------------------------------------------------------------------------------------
+
+    def layout(self, *others: str) -> Layout | None:
+        """How this training's models are cut; None where none of them is here."""
+        try:
+            return self._reference(*others).layout
+        except NoLayout:
+            return None
 
     def _reference(self, *others: str) -> ModelDigest:
         """The chunk list of a model of this training that is here. Raises `NoLayout`."""
