@@ -58,6 +58,10 @@ HOST_KEY = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIDExMTExMTExMTExMTExM
         ),
         ("rounds stop when one more SN fails (a, b)", "Runden stehen still, wenn noch ein SN ausfällt (a, b)"),
         ("its script is gone; and nobody has told why", "its script is gone; and nobody has told why"),
+        (
+            "round 0: 3 sites merge 3 models in 12 slices, 8 of them are merged; waiting for c (4)",
+            "Runde 0: 3 Standorte führen 3 Modelle in 12 Scheiben zusammen, 8 davon sind fertig; wartet auf c (4)",
+        ),
         ("waits for SWOP-a, SWOP-b to come back", "wartet auf die Rückkehr von SWOP-a, SWOP-b"),
         (
             "1 of 4 sessions of contract x are open; round 0 waits for 3 more; waiting for a (lost since 2026-01-01 "

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from swarmlearning.views.alerts.alert import Alert, Facts, Heard, Ordering, Severity
+from swarmlearning.views.alerts.checks import check_alerts
 from swarmlearning.views.alerts.nodes import node_alerts
 from swarmlearning.views.alerts.ordering import ordering_alerts
 from swarmlearning.views.alerts.rounds import round_alerts
@@ -19,7 +20,8 @@ RANK: Final[Mapping[str, int]] = {"critical": 0, "warning": 1, "info": 2}
 
 def alerts(facts: Facts) -> list[Alert]:
     """All alerts that follow from these facts, the worst first."""
-    found = [*ordering_alerts(facts), *round_alerts(facts), *node_alerts(facts), *survival_alerts(facts)]
+    of_trainings = (*round_alerts(facts), *check_alerts(facts))
+    found = [*ordering_alerts(facts), *of_trainings, *node_alerts(facts), *survival_alerts(facts)]
     return sorted(found, key=lambda each: RANK[each.severity])
 
 

@@ -11,7 +11,7 @@ from swarmlearning.ledger.contracts.training.state import Training, present
 from swarmlearning.views.alerts.alert import Alert, Facts
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.pace import Lately
-from swarmlearning.views.render import HOUR_MS, MINUTE_MS, awaited_text, lasting, without_script
+from swarmlearning.views.render import HOUR_MS, MINUTE_MS, awaited_text, lasting, listed, without_script
 from swarmlearning.views.training import Awaited, Reason, Waiting, waiting_in
 
 FACTOR: Final = 5
@@ -137,6 +137,9 @@ def _for_whom(facts: Facts, waits: Waiting) -> str:
             return f"{more}: {waits.have} of {waits.need} sessions are open{missing}"
         case "leaderless":
             return f"for a leader {number}: no member can lead (all lost, or SL_MAKE_ME_ADMIN=False)"
+        case "merging" if waits.slices is not None and waits.slices.waits:
+            left = [f"{name_of(names, uid)} ({count})" for uid, count in waits.slices.waits.items()]
+            return f"for slices {number}: {listed(left)}"
         case "merging":
             return f"for {name_of(names, waits.leader)}, which merges {models} {number}"
     if not whom:
