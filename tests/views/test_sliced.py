@@ -69,8 +69,9 @@ def test_what_goes_wrong_with_slices_is_said_by_name() -> None:
     moved = {index: each.merger for each in way_of(play).moved for index in each.slices if each.former == ("d",)}
     assert moved == {index: play.slice(index).merger for index in moved}
     assert len(moved) == 4
-    taker = play.slice(first).merger
-    assert any(text.startswith(f"From a to {taker}: slice") and f" {first + 1}" in text for text in texts)
+    passed = next(each for each in way_of(play).moved if first in each.slices)
+    assert "a" in passed.former
+    assert any(text.startswith(f"From {', '.join(passed.former)} to {passed.merger}: slice") for text in texts)
     play.fault(play.of("b")[1], "c", by="b")
     assert "c is left out of all slices: unreachable" in trouble_texts(way_of(play))
 
