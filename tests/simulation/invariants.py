@@ -147,7 +147,9 @@ class Witness:
             if entry.kind in ("trained", "carried"):
                 base = self.made_from[part.digest]
                 require(not current.base or base == current.base, f"{what} takes a model of {part.uid} on another base")
-                require(part.digest not in self.poisoned, f"{what} takes a model of {part.uid} that is not finite")
+                hidden = self.slices.is_hidden(before, body.round, part.digest)
+                finite = part.digest not in self.poisoned or hidden
+                require(finite, f"{what} takes a model of {part.uid} that is not finite")
                 origin = self.handed[part.digest]
                 require(origin not in self._taken, f"{what} takes what {part.uid} handed over a second time")
                 if part.coefficient:  # with initial sync `one` the others' models are not in the result

@@ -172,6 +172,16 @@ class SliceWitness:
             require(not changed, f"{changed} have stated slice {index} of round {slicing.round} twice")
             before.update(each.roots)
 
+    def is_hidden(self, state: Training, number: int, digest: str) -> bool:
+        """Returns whether only liars have merged the slice in which a model is not finite: nobody sees it then, but
+        whoever checks that slice (seed 404)."""
+        slicing, place = slicing_of(state, number), int(digest[:8], 16) % UNITS
+        if slicing is None:
+            return False
+        found = next(each for each in slicing.slices if each.start <= place < each.stop)
+        stated = [uid for uid, root in found.roots.items() if root == found.root]
+        return all(uid not in self._swarm.sites or self._swarm.sites[uid].lies for uid in stated)
+
     def result_of(self, work: Assemble) -> str:
         """Returns the name of the model made of these slices."""
         result, roots = self._results[work.recipe]
