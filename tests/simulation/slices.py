@@ -5,14 +5,14 @@ A slice is named by what truly determines its bytes, so that whoever merges it f
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from simulation import locks, models
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
-from swarmlearning.ledger.contracts.training import ways
+from swarmlearning.ledger.contracts.training import slices, ways
 from swarmlearning.ledger.contracts.training.serving import readable_slices
 from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe
 from swarmlearning.rounds.events import Dropped, LocalFailure
@@ -42,8 +42,11 @@ PAIR_SECONDS = 200.0
 @contextmanager
 def always_chosen(sliced: bool = True) -> Iterator[None]:
     """Rounds are merged in slices inside the block, if that is possible: models are small, so that slow links do not
-    make every run take hours."""
-    with patch.object(ways, "FIRST_BYTES", 0) if sliced else nullcontext():
+    make every run take hours. Nor are there more slices for slow links, but for the slowest one more of each merger."""
+    with ExitStack() as stack:
+        if sliced:
+            stack.enter_context(patch.object(ways, "FIRST_BYTES", 0))
+            stack.enter_context(patch.object(slices, "SLICE_SECONDS", 4))
         yield
 
 
