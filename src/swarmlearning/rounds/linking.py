@@ -1,9 +1,10 @@
 """Links: stating this node's own, and how long others may need by what they state of theirs."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from swarmlearning.ledger.bodies import StateLink
-from swarmlearning.ledger.contracts.training.slices import Slicing, expected_bytes, stated
+from swarmlearning.ledger.contracts.training.slices import Link, Slicing, expected_bytes, stated
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.settings import LEAST_SECONDS, SLOW_RATE, TOO_SLOW
@@ -20,6 +21,8 @@ class Linking:
         self.able = True
         self._facts = facts
         self._link: LinkMeasured | None = None
+        self._counted_for: Training | None = None
+        self._counted: dict[tuple[str, str], float] = {}
 
     def measured(self, link: LinkMeasured) -> None:
         """What this node knows of its link."""
@@ -39,20 +42,31 @@ class Linking:
     def seconds(self, current: Round, slicing: Slicing, merger: str) -> float:
         """Seconds within which a merger should have merged its slices: a multiple of what it needs by its link, and the
         slowest contributor by that, as they state them. A link that nobody knows is like the others."""
+        training = self._facts.training
+        if training is not self._counted_for:  # counted once for each state: each slice asks
+            self._counted_for, self._counted = training, {}
+        key = slicing.recipe, merger
+        if key not in self._counted:
+            self._counted[key] = self._count(current, slicing, merger)
+        return self._counted[key]
+
+    def _count(self, current: Round, slicing: Slicing, merger: str) -> float:
         size = self._facts.model_size(current)
         sites = [uid for uid, entry in current.submissions.items() if entry.weight > 0]
-        up = min((self._speed(sites, uid, "up") for uid in sites if uid != merger), default=SLOW_RATE)
-        down = self._speed(sites, merger, "down")
+        links = {each.uid: each for each in self._facts.training.links}
+        known = [links[uid] for uid in sites if uid in links]
+        usual_up, usual_down = _usual(each.up for each in known), _usual(each.down for each in known)
+        others = [links.get(uid, Link(uid)).up or usual_up for uid in sites if uid != merger]
+        up = max(SLOW_RATE, min(others, default=0))
+        down = max(SLOW_RATE, links.get(merger, Link(merger)).down or usual_down)
         expected = max(size / up, expected_bytes(slicing, merger, size, len(sites)) / down)
         return max(LEAST_SECONDS, TOO_SLOW * expected)
 
-    def _speed(self, sites: list[str], uid: str, direction: Literal["up", "down"]) -> int:
-        """Bytes a second of a site as it states them, or as most others do; none is believed to be slower than any is
-        assumed to be."""
-        links = self._facts.training.links
-        own: int = getattr(stated(links, uid), direction)
-        known = sorted(filter(None, (getattr(stated(links, site), direction) for site in sites)))
-        return max(SLOW_RATE, own or (known[len(known) // 2] if known else 0))
+
+def _usual(speeds: Iterable[int]) -> int:
+    """The middle one of those that are known; 0 where none is."""
+    known = sorted(filter(None, speeds))
+    return known[len(known) // 2] if known else 0
 
 
 def seconds_of(training: Training, uid: str, direction: Literal["up", "down"], size: int) -> float:
