@@ -80,6 +80,7 @@ MAY_SEND = {
     "Reassign": "SL",
     "Check": "SL",
     "Checked": "SL",
+    "Weigh": "SL",
     "CloseSession": "SL",
     "Depose": "SN SL",
     "Void": "SN",

@@ -53,8 +53,8 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.rules import RULES
 
 STEPS = 300
-SEEDS = (*range(5), 9)
-"""Among them one in which each of `FREQUENT` has its occasion."""
+SEEDS = (*range(6), 9)
+"""Among them some in which each of `FREQUENT` has its occasion."""
 FREQUENT: tuple[type[Body], ...] = (
     AnnotateRun,
     Announce,

@@ -45,11 +45,10 @@ def test_a_round_is_cut_when_it_is_frozen_for_all_that_can_merge() -> None:
     ("sites", "terms"),
     [
         (("a", "b"), {"size": 2**20}),
-        (("a", "b"), {"merge_method": "geomedian"}),
         (("a", "b"), {"initial": "one"}),
     ],
 )
-def test_one_leader_merges_small_models_and_what_needs_more_than_coefficients(
+def test_one_leader_merges_small_models_and_what_has_no_coefficients(
     sites: tuple[str, ...], terms: dict[str, Any]
 ) -> None:
     play = opened(*sites, **terms)

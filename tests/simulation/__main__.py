@@ -15,6 +15,7 @@ from simulation.chance import varied_swarm
 from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
 from simulation.locks import add_lock
+from simulation.looks import add_look_troubles
 from simulation.organisations import add_organisations
 from simulation.slices import add_slice_troubles, always_chosen
 from simulation.summary import summary
@@ -68,6 +69,7 @@ def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False)
     add_lock(swarm, seed)
     if sliced:
         add_slice_troubles(swarm, seed)
+        add_look_troubles(swarm, seed)
     return swarm
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from simulation.ledger import BEAT_SECONDS, Author
 from simulation.moves import LED, MOVE, REFUSED, Scene, session
-from simulation.slicemoves import SLICE_MOVES
+from simulation.slicemoves import LED_IN_SLICES, slice_moves
 from simulation.unsigned import papers
 from simulation.violation import require
 from swarmlearning.ledger.bodies import Body, Leave, Register
@@ -85,7 +85,8 @@ class Intruder:
         """Makes one move, and the next one after a pause."""
         scene = self._scene()
         leads = scene.led() is not None and self._dice.random() < 0.5
-        led = (*LED, "takes slices from others") if self._swarm.sliced else LED
+        known = slice_moves(self._swarm)
+        led = (*LED, *(move for move in LED_IN_SLICES if move in known))
         name = self._dice.choice(led if leads else self._moves)
         if name == "registers anew":
             self._register()
@@ -94,7 +95,7 @@ class Intruder:
         elif name == "goes quiet":
             self._absent_until = self._swarm.clock.now + self._dice.uniform(0.0, ABSENCE_SECONDS)
             self._swarm.moves[name] += 1
-        elif (found := {**MOVE, **SLICE_MOVES}[name](scene)) is not None:
+        elif (found := {**MOVE, **known}[name](scene)) is not None:
             self._send(name, *found, author=self._author_of(name), chain=self._chain_of(name))
         else:
             self._made -= 0.9

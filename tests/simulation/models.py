@@ -24,7 +24,7 @@ from swarmlearning.rounds.events import (
     Release,
     Work,
 )
-from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice
+from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, WeighModels
 
 if TYPE_CHECKING:
     from simulation.clock import Thunk
@@ -86,7 +86,7 @@ def begin(site: "Site", work: Work) -> Task:
     match work:
         case Fetch(holders=holders):
             task.at(0.0, lambda: fetch(task, work, list(holders)))
-        case MergeSlice() | FetchSlice() | Assemble():
+        case MergeSlice() | FetchSlice() | Assemble() | WeighModels():
             slices.begin(task, work)
         case Recheck():
             checks.begin(task, work)
@@ -235,4 +235,4 @@ def merge(running: Task, task: Merge) -> None:
     if result and result != task.base:
         site.store.put(result)
     swarm.moment("publishing", site)
-    running.end(Merged(task.round, task.term, result, swarm.size, Receipt("mean", parts, tuple(excluded))))
+    running.end(Merged(task.round, task.term, result, swarm.size, Receipt(swarm.method, parts, tuple(excluded))))

@@ -103,7 +103,7 @@ def session(scene: Scene, **odd: Any) -> Move:
     swarm, dice = scene.swarm, scene.dice
     site = next(iter(swarm.sites.values()))
     terms: dict[str, Any] = {
-        "merge_method": "mean",
+        "merge_method": swarm.method,
         "min_peers": swarm.min_peers,
         "structure": "5" * 64,
         "initial": site.plan.settings.initial,
@@ -226,7 +226,7 @@ def publish_nothing(scene: Scene) -> Move | None:
             left_out.append(Exclusion(uid, dice.choice(reasons), ""))
         else:
             parts.append(Contribution(uid, entry.digest, entry.weight, entry.weight))
-    return CONTRACT, Publish(led.number, led.term, "", 0, Receipt("mean", tuple(parts), tuple(left_out)))
+    return CONTRACT, Publish(led.number, led.term, "", 0, Receipt(scene.swarm.method, tuple(parts), tuple(left_out)))
 
 
 # --- state ----------------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def name_stranger(scene: Scene) -> Move | None:
     """Names a node that nobody has registered."""
     led, dice = scene.led(), scene.dice
     number, term = (led.number, led.term) if led else (0, 0)
-    nothing = Receipt("mean", (), (Exclusion(STRANGER, "non-finite", ""),))
+    nothing = Receipt(scene.swarm.method, (), (Exclusion(STRANGER, "non-finite", ""),))
     stated: tuple[Move, ...] = (
         (network.CONTRACT, Lost(STRANGER, 1)),
         (network.CONTRACT, Back(STRANGER, 1)),

@@ -34,6 +34,11 @@ FAULTS: Final = (
     *_in(
         f"{CONTRACT}/recipes.py",
         ("who is left out stays in the recipe", ".union(each.uid for each in excluded)", ""),
+        (
+            "coefficients of others go on to hold",
+            "if slicing and [_model(one) for one in slicing.weighed] == [_model(one) for one in parts]:",
+            "if slicing and slicing.weighed:",
+        ),
         ("models without weight are merged", "if one.weight > 0 and uid not in out]", "if uid not in out]"),
         (
             "one who can merge is enough to cut",
@@ -92,7 +97,30 @@ FAULTS: Final = (
     *_in(
         f"{CONTRACT}/slicing.py",
         ("anybody states what it was not to merge", "if uid not in found.readers:", "if False:"),
-        ("a merger changes its word", "if uid in found.roots:\n        raise", "if False:\n        raise"),
+        (
+            "a merger changes its word",
+            "if uid in found.roots or uid in found.seen:\n        raise",
+            "if False:\n        raise",
+        ),
+        ("coefficients are stated of what nobody has looked at", "if unseen := sum(", "if unseen := 0 * sum("),
+        (
+            "anybody weighs models",
+            "round_led(state, body.round, body.term, uid)\n"
+            "    slicing, _ = _slice(state, current.number, body.recipe, 0)",
+            "round_led(state, body.round, body.term, state.round.leader if state.round else uid)\n"
+            "    slicing, _ = _slice(state, current.number, body.recipe, 0)",
+        ),
+        ("models are looked at for ever", "if body.again and slicing.look == MOST_LOOKS:", "if False:"),
+        (
+            "coefficients are forgotten with a new recipe or leader",
+            "kept = slicing.weighed if slicing.weighed == recipe.contributors else ()",
+            "kept = ()",
+        ),
+        (
+            "a leader publishes coefficients of its own",
+            "if terms_of(state).merge_method == LOOKED_AT and wrong:",
+            "if False:",
+        ),
         ("copies of other bytes count", "if body.roots != roots_of(before.slices, body.slices):", "if False:"),
         ("anybody reports faults in slices of others", "if uid != found.merger:", "if False:"),
         ("faults of strangers are noted", "if body.exclusion.uid not in {", "if False and body.exclusion.uid not in {"),
@@ -139,11 +167,6 @@ FAULTS: Final = (
             "known.merged |= known.here\n            if index in known.merged:",
         ),
         (
-            "a fetch that fails ends the merge",
-            'return f"{recipe}/{index}/{kind.__name__}"',
-            'return f"{recipe}/{index}"',
-        ),
-        (
             "slow mergers keep their slices",
             "                facts.send(Reassign(current.number, current.term, slicing.recipe, some))",
             "                pass",
@@ -165,11 +188,6 @@ FAULTS: Final = (
             "known.roots = roots",
         ),
         ("recipes are tidied away", "return recipes.union(", "return set().union("),
-        (
-            "a slice with another digest is taken for it",
-            'return found.root != "" and known.here.get(index) == found.root',
-            "return index in known.here",
-        ),
         (
             "a holder that drips is waited for",
             "known.turns[index] = known.turns.get(index, 0) + 1",
@@ -203,6 +221,34 @@ FAULTS: Final = (
         "rounds/checking.py",
         ("what was found is stated of another part", "self._done[1]))", "()))"),
         ("a check begins before the ledger shows it", "if facts.uid not in checks.begun:", "if False:"),
+    ),
+    *_in(
+        "rounds/known.py",
+        (
+            "a fetch that fails ends the merge",
+            'return f"{recipe}/{index}/{kind.__name__}"',
+            'return f"{recipe}/{index}"',
+        ),
+        (
+            "a slice with another digest is taken for it",
+            'return here != "" and here in (found.root, *found.seen.values())',
+            "return index in known.here",
+        ),
+    ),
+    *_in(
+        "rounds/looking.py",
+        ("the leader weighs before all is seen", "if whole and not", "if known.here and not"),
+        (
+            "who does not give what it sees is asked for ever",
+            "list(offers)[known.missed[index] % len(offers)]",
+            "list(offers)[0]",
+        ),
+        (
+            "what nobody has stated is weighed",
+            "facts.work.want(WeighModels(recipe_of(facts.training, current, slicing), weights, roots), facts.now)",
+            "recipe = recipe_of(facts.training, current, slicing)\n        "
+            'facts.work.want(WeighModels(recipe, weights, ("0" * 64, *roots[1:])), facts.now)',
+        ),
     ),
     *_in(
         "rounds/facts.py",

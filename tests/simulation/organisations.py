@@ -11,7 +11,7 @@ from simulation.intruder import Intruder, Serves
 from simulation.ledger import CONTRACT
 from simulation.lying import add_lying_sns
 from simulation.moves import KINDS, MOVES
-from simulation.slicemoves import SLICE_MOVES
+from simulation.slicemoves import slice_moves
 from simulation.swarm import Swarm
 from simulation.unsigned import ORGANISATIONS, paper, papers
 from swarmlearning.ledger.bodies import AdmitOrganisation, Anchor, CreateContract, NewOrganisation
@@ -97,8 +97,7 @@ def _add_adversary(swarm: Swarm, organisation: str, dice: random.Random) -> None
     pace = dice.choice((0.05, 0.2, 1.0, 5.0))
     serves: Serves = dice.choice(SERVES)
     moves = [name for kind in kinds for name in MOVES[kind]]
-    if swarm.sliced:
-        moves += SLICE_MOVES
+    moves += slice_moves(swarm)
     for number in range(1, dice.randint(1, MOST_NODES) + 1):
         uid = f"{organisation}-sl-{number}"
         node = Intruder(swarm, uid, paper(organisation, "SL"), moves, pace, serves, dice.randrange(2**32))

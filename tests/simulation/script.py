@@ -74,7 +74,7 @@ class Script:
         self.failed = None
         self.process = Process(f"{site.uid}.{site.life}.{self._born}", plan.rounds)
         session = OpenSession(
-            merge_method="mean",
+            merge_method=self.swarm.method,
             min_peers=self.swarm.min_peers,
             structure=STRUCTURE,
             weightage=plan.weightage,

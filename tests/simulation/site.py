@@ -42,7 +42,7 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.rounds.slices import Assemble, Assembled, FetchSlice, MergeSlice
+from swarmlearning.rounds.slices import Assemble, Assembled, FetchSlice, MergeSlice, WeighModels
 
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
@@ -208,7 +208,17 @@ class Site(Living):
         match action:
             case Send(body):
                 self.link.send(body, self.decided_on)
-            case Fetch() | Merge() | MergeSlice() | FetchSlice() | Assemble() | Recheck() | Carry() | Release():
+            case (
+                Fetch()
+                | Merge()
+                | MergeSlice()
+                | FetchSlice()
+                | Assemble()
+                | WeighModels()
+                | Recheck()
+                | Carry()
+                | Release()
+            ):
                 self.swarm.witness.begins(self, action)
                 self.work[action] = models.begin(self, action)
             case Cancel(work):

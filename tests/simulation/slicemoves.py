@@ -1,7 +1,7 @@
 """The moves of an adversarial node in rounds that are merged in slices: what it states of slices, true or not."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from simulation.ledger import CONTRACT
 from simulation.models import name
@@ -16,8 +16,14 @@ from swarmlearning.ledger.bodies import (
     ReportFault,
     Sliced,
     StateLink,
+    Weigh,
 )
+from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
+from swarmlearning.ledger.contracts.training.weighing import WHOLE
+
+if TYPE_CHECKING:
+    from simulation.swarm import Swarm
 
 REASONS: Final[tuple[ExclusionReason, ...]] = ("unreachable", "too-slow", "non-finite", "structure", "kept-back")
 SPEEDS: Final = (0, 1, 10**6, 2**53 - 1)
@@ -38,7 +44,7 @@ def _stated(scene: Scene, *, true: bool) -> Move | None:
     if slicing is None or not (own or scene.dice.random() < 0.1):
         return None
     index = scene.dice.choice(own or range(len(slicing.slices)))
-    known = scene.swarm.witness.slices.true_root_of(slicing.recipe, index)
+    known = scene.swarm.witness.slices.true_root_of(slicing.recipe, index, scene.uid)
     root = known if true else name("made up slice", scene.uid, str(scene.dice.randrange(3)))
     scene.models.add(root)
     return CONTRACT, Sliced(slicing.round, slicing.recipe, index, root)
@@ -72,6 +78,17 @@ def reassign(scene: Scene) -> Move | None:
         return None
     some = tuple(index for index in range(len(slicing.slices)) if scene.dice.random() < 0.3)
     return CONTRACT, Reassign(led.number, led.term, slicing.recipe, some or (0,))
+
+
+def weigh(scene: Scene) -> Move | None:
+    """States coefficients that follow from nothing, mostly as leader."""
+    slicing, current, dice = _slicing(scene), scene.round, scene.dice
+    if slicing is None or current is None:
+        return None
+    recipe = recipe_of(scene.training, current, slicing)
+    heavy = dice.randrange(max(1, len(recipe.contributors)))
+    shares = tuple(WHOLE * (at == heavy) for at in range(max(1, len(recipe.contributors))))
+    return CONTRACT, Weigh(current.number, current.term, slicing.recipe, shares, again=dice.random() < 0.3)
 
 
 def state_link(scene: Scene) -> Move:
@@ -111,3 +128,13 @@ SLICE_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {
     "says that it checks a result": check,
     "states what it has not found": find,
 }
+LOOK_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {"weighs models": weigh}
+"""Those of rounds that are merged by the geometric median."""
+
+LED_IN_SLICES: Final = ("takes slices from others", "weighs models")
+"""What a node of any kind does as leader, too."""
+
+
+def slice_moves(swarm: "Swarm") -> Mapping[str, Callable[[Scene], Move | None]]:
+    """Returns those that a node has in this swarm."""
+    return {**SLICE_MOVES, **LOOK_MOVES} if swarm.method == "geomedian" else SLICE_MOVES if swarm.sliced else {}

@@ -4,7 +4,7 @@ A slice is named by what truly determines its bytes, so that whoever merges it f
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -13,8 +13,10 @@ from unittest.mock import patch
 from simulation import locks, models
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
 from swarmlearning.ledger.contracts.training import slices, ways
+from swarmlearning.ledger.contracts.training.recipes import MOST_LOOKS
 from swarmlearning.ledger.contracts.training.serving import readable_slices
 from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe
+from swarmlearning.ledger.contracts.training.weighing import WHOLE
 from swarmlearning.rounds.events import Dropped, LocalFailure
 from swarmlearning.rounds.slices import (
     Assemble,
@@ -27,6 +29,8 @@ from swarmlearning.rounds.slices import (
     SliceMissing,
     SlicesLost,
     SliceUnmergeable,
+    Weighed,
+    WeighModels,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +39,9 @@ if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
 
+WEIGHING_SECONDS = 0.01
+DRIPPED_SECONDS = 20.0
+"""Seconds until what is seen of a slice comes too slowly (`sl/looks.py`)."""
 PAIR_SECONDS = 200.0
 """Seconds for which two sites do not reach each other."""
 
@@ -64,17 +71,22 @@ def add_slice_troubles(swarm: "Swarm", seed: int) -> None:
         swarm.clock.after(begins, lambda: swarm.cut({one}, {other}, lasts))
 
 
-def begin(task: "Task", work: MergeSlice | FetchSlice | Assemble) -> None:
+def begin(task: "Task", work: MergeSlice | FetchSlice | Assemble | WeighModels) -> None:
     """Starts work."""
     match work:
         case MergeSlice(recipe=recipe):
             task.site.swarm.moment("merging", task.site)
             others = [one.uid for one in recipe.contributors if one.digest not in task.site.store.held]
             task.at(0.0, lambda: _get_range(task, work, others))
+        case FetchSlice(holders=holders) if work.seen_of:
+            task.at(0.0, lambda: _fetch_seen(task, work, list(holders)))
         case FetchSlice(holders=holders):
             task.at(0.0, lambda: _fetch(task, work, list(holders)))
         case Assemble():
             task.at(0.0, lambda: _assemble(task, work))
+        case WeighModels():
+            task.site.swarm.moment("weighing", task.site)
+            task.job(WEIGHING_SECONDS, lambda: _weigh(task, work))
 
 
 def link_of(site: "Site") -> LinkMeasured:
@@ -92,6 +104,22 @@ def share_of(work: MergeSlice | FetchSlice) -> float:
 def true_root(recipe: Recipe, start: int, stop: int) -> str:
     """Returns the name of a slice."""
     return models.name("slice", true_result(recipe), str(start), str(stop))
+
+
+def seen_by(recipe: str, index: int, uid: str) -> str:
+    """Returns the name of what a site sees of a slice in a look: the last bits are another site's."""
+    return models.name("seen", recipe, str(index), uid)
+
+
+def weighed(recipe: Recipe, roots: Sequence[str]) -> Weighed:
+    """Returns what follows from what is seen of all slices: something else for each that sees something else. Every
+    third time there is a second look."""
+    parts = recipe.contributors
+    made = [1 + int(models.name(one.uid, *roots)[:6], 16) for one in parts]
+    shares = [WHOLE * each // sum(made) for each in made]
+    shares[0] += WHOLE - sum(shares)
+    again = recipe.look < MOST_LOOKS and int(models.name("again", recipe.name)[:6], 16) % 3 == 0
+    return Weighed(recipe.name, tuple(shares), again)
 
 
 def true_result(recipe: Recipe) -> str:
@@ -186,10 +214,15 @@ def _merge(task: "Task", work: MergeSlice) -> None:
             _cannot(task, work, one.uid, "non-finite")
             return
     root = true_root(work.recipe, work.start, work.stop)
+    if work.recipe.look:
+        root = seen_by(work.recipe.name, work.slice, site.uid)
     if site.lies:
         swarm.struck["merger that lies"] += 1
         root = models.name("lie", root, site.uid)
-    site.store.put_slice(work.recipe.name, work.slice, root)
+    if work.recipe.look:
+        site.store.seen[work.recipe.name, work.slice] = root
+    else:
+        site.store.put_slice(work.recipe.name, work.slice, root)
     task.end(SliceMerged(work.recipe.name, work.slice, root))
 
 
@@ -243,6 +276,63 @@ def _arrived(task: "Task", work: FetchSlice) -> None:
     else:
         site.store.put_slice(work.recipe, work.slice, work.root)
         task.end(SliceFetched(work.recipe, work.slice, work.root))
+
+
+# --- looks ------------------------------------------------------------------------------------------------------------
+
+
+def _fetch_seen(task: "Task", work: FetchSlice, holders: list[str]) -> None:
+    """Requests from one after the other what it sees of the slice."""
+    site, swarm = task.site, task.site.swarm
+    if not holders:
+        task.end(SliceMissing(work.recipe, work.slice, "nobody could give what was seen of it"))
+        return
+    uid, *rest = holders
+    if uid in swarm.intruders:
+        intruder = swarm.intruders[uid]
+        if intruder.serves == "drops":
+            task.at(DRIPPED_SECONDS, lambda: _fetch_seen(task, work, []))
+        elif intruder.serves == "models" and work.root in intruder.models:
+            task.at(0.0, lambda: _gathered(task, work))
+        else:
+            task.at(models.REFUSED_SECONDS, lambda: _fetch_seen(task, work, rest))
+        return
+    holder = swarm.sites[uid]
+    if holder.frozen or not swarm.reach(site.uid, uid) or swarm.loses():
+        task.at(models.CONNECT_SECONDS, lambda: _fetch_seen(task, work, rest))
+    elif (
+        not holder.alive
+        or holder.shielded
+        or holder.revoked
+        or site.revoked
+        or holder.store.seen.get((work.recipe, work.slice)) != work.root
+    ):
+        task.at(models.REFUSED_SECONDS, lambda: _fetch_seen(task, work, rest))
+    elif holder.trickling:
+        task.at(DRIPPED_SECONDS, lambda: _fetch_seen(task, work, []))
+    else:
+        task.at(0.0, lambda: _gathered(task, work))
+
+
+def _gathered(task: "Task", work: FetchSlice) -> None:
+    task.site.store.gathered[work.recipe, work.slice] = work.root
+    task.end(SliceFetched(work.recipe, work.slice, work.root))
+
+
+def _weigh(task: "Task", work: WeighModels) -> None:
+    store, recipe = task.site.store, work.recipe.name
+    if all(
+        root in (store.seen.get((recipe, index)), store.gathered.get((recipe, index)))
+        for index, root in enumerate(work.roots)
+    ):
+        found = weighed(work.recipe, work.roots)
+        task.site.swarm.witness.slices.weighs(task.site, work, found)
+        task.end(found)
+    else:
+        task.end(SlicesLost(recipe))
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
 
 
 def _assemble(task: "Task", work: Assemble) -> None:

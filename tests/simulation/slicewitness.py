@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from simulation import slices
 from simulation.models import name
 from simulation.violation import require
-from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sliced
+from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sliced, Weigh
 from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.serving import rounds_of
-from swarmlearning.ledger.contracts.training.slices import MOST_MERGERS, UNITS, Slicing, units_read
+from swarmlearning.ledger.contracts.training.slices import MOST_MERGERS, UNITS, Recipe, Slicing, units_read
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
-from swarmlearning.rounds.slices import Assemble, MergeSlice
+from swarmlearning.rounds.slices import Assemble, MergeSlice, Weighed, WeighModels
 
 if TYPE_CHECKING:
     from simulation.site import Site
@@ -30,6 +30,8 @@ class SliceWitness:
         self._results: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._taken: set[tuple[int, int, int, int]] = set()
         self._stated: dict[tuple[str, int], dict[str, str]] = {}
+        self._found: set[tuple[str, tuple[int, ...], bool]] = set()
+        self._weighed: dict[tuple[int, int, str, tuple[tuple[str, str], ...]], tuple[int, tuple[int, ...]]] = {}
 
     def advanced(self, before: Training, after: Training, sender: str, body: object) -> None:
         """Checks the newest state, and what this node has stated last."""
@@ -40,11 +42,13 @@ class SliceWitness:
             self._check_excluded(before, slicing, sender, body)
             self._check_cut(slicing)
             self._check_statements(slicing)
+            self._check_weighed(after, slicing)
             current = after.round
             if current is not None and current.number == slicing.round and slicing.recipe not in self._results:
-                recipe = recipe_of(after, current, slicing.excluded)
+                recipe = recipe_of(after, current, slicing)
                 require(recipe.name == slicing.recipe, f"the slices of round {slicing.round} are of another recipe")
-                roots = tuple(slices.true_root(recipe, each.start, each.stop) for each in slicing.slices)
+                require(recipe.look == slicing.look, f"a look at round {slicing.round} is of another recipe")
+                roots = () if recipe.look else _roots(recipe, slicing)
                 self._results[slicing.recipe] = (slices.true_result(recipe), roots)
 
     def _check_said(self, before: Training, after: Training, sender: str, body: object) -> None:
@@ -56,7 +60,7 @@ class SliceWitness:
                 found = _the(before, number).slices[index]
                 what = f"{sender} states as merged what it has not merged: slice {index} of round {number}"
                 require(sender in {found.merger, *found.former}, f"{what}: that is for {found.merger}")
-                require(not honest or root == self.true_root_of(recipe, index), what)
+                require(not honest or root == self.true_root_of(recipe, index, sender), what)
             case Held(round=number, recipe=recipe, slices=indexes) if site is not None:
                 for index in indexes:
                     known = {each for each, uids in _the(after, number).slices[index].copies.items() if sender in uids}
@@ -70,6 +74,8 @@ class SliceWitness:
                 require(
                     exclusion.uid in current.submissions, f"{sender} reports {exclusion.uid}, who contributes nothing"
                 )
+            case Weigh():
+                self._check_weigh(before, after, sender, body)
             case Reassign(round=number, term=term, slices=indexes):
                 for index in indexes:
                     taken = (after.run, number, term, index)
@@ -93,9 +99,46 @@ class SliceWitness:
             blocked = any(able <= unable_to(slicing, index) | {sender} for index in range(len(slicing.slices)))
             require(len(by) > 1 or len(able) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
 
-    def true_root_of(self, recipe: str, index: int) -> str:
-        """Returns the name of the slice as everybody merges it who does not lie."""
-        return self._results[recipe][1][index]
+    def _check_weigh(self, before: Training, after: Training, sender: str, body: Weigh) -> None:
+        """Coefficients follow from what is seen of all slices; an honest leader has that."""
+        known, site, current = _the(before, body.round), self._swarm.sites.get(sender), before.round
+        assert current is not None
+        what = f"{sender} weighs the models of round {body.round}"
+        self._swarm.struck["models weighed" + (" again" if known.look > 1 else "")] += 1
+        require(current.leader == sender and current.term == body.term, f"{what}, which {current.leader} leads")
+        require(known.look > 0 and all(each.seen for each in known.slices), f"{what}, of which not all is seen")
+        now = slicing_of(after, body.round)
+        if now is not None and now.excluded == known.excluded:  # else one that nobody can fetch from is left out now
+            require(now.look in (0, known.look + 1), f"{what} and has them looked at for ever")
+        said = (body.recipe, body.coefficients, body.again)
+        require(site is None or said in self._found, f"{what}, and has found other coefficients")
+
+    def weighs(self, site: "Site", work: WeighModels, found: Weighed) -> None:
+        """A leader has found coefficients, from what mergers have stated to see."""
+        slicing = slicing_of(self._swarm.log.training(site.decided_on), work.recipe.round)
+        if slicing is not None and slicing.recipe == work.recipe.name:
+            for index, root in enumerate(work.roots):
+                stated = slicing.slices[index].seen.values()
+                require(root in stated, f"{site.uid} weighs models by what nobody has stated of slice {index}")
+        self._found.add((found.recipe, found.coefficients, found.again))
+
+    def _check_weighed(self, state: Training, slicing: Slicing) -> None:
+        """Of the same contributors looks are not begun anew, and coefficients do not change once they are fixed."""
+        current = next((each for each in rounds_of(state) if each.number == slicing.round), None)
+        if not slicing.weighed or current is None:
+            return
+        shares = tuple(one.coefficient for one in slicing.weighed)
+        models = tuple((one.uid, one.digest) for one in slicing.weighed)
+        known = self._weighed.setdefault((state.run, slicing.round, current.base, models), (slicing.look, shares))
+        if known[0] and slicing.look != known[0]:
+            self._weighed[state.run, slicing.round, current.base, models] = (slicing.look, shares)
+        else:
+            require(known == (slicing.look, shares), f"the coefficients of round {slicing.round} have changed")
+
+    def true_root_of(self, recipe: str, index: int, uid: str = "") -> str:
+        """Returns the name of the slice as everybody merges it who does not lie; in a look, of what this one sees."""
+        roots = self._results[recipe][1]
+        return roots[index] if roots else slices.seen_by(recipe, index, uid)
 
     def tidies(self, site: "Site", kept: Iterable[str]) -> None:
         """A lost slice of the standing result can be merged again: contributions are kept until all have it."""
@@ -120,7 +163,7 @@ class SliceWitness:
         known, slicing = slicing_of(before, was.number), slicing_of(after, now.number)
         if known is None or was.submissions != now.submissions or was.voids != now.voids:
             return
-        there = bool(mergers(after, known)) and bool(recipe_of(after, now, known.excluded).contributors)
+        there = bool(mergers(after, known)) and bool(recipe_of(after, now, known).contributors)
         collected = now.unreachable != was.unreachable
         require(slicing is not None or not there or collected, f"the slices of round {now.number} are gone")
 
@@ -166,11 +209,12 @@ class SliceWitness:
         """No valid statement is lost, in a new term or otherwise."""
         for index, each in enumerate(slicing.slices):
             before = self._stated.setdefault((slicing.recipe, index), {})
-            lost = before.keys() - each.roots.keys()
+            stated = each.roots | each.seen
+            lost = before.keys() - stated.keys()
             require(not lost, f"what {sorted(lost)} stated of slice {index} of round {slicing.round} is gone")
-            changed = [uid for uid, root in before.items() if each.roots[uid] != root]
+            changed = [uid for uid, root in before.items() if stated[uid] != root]
             require(not changed, f"{changed} have stated slice {index} of round {slicing.round} twice")
-            before.update(each.roots)
+            before.update(stated)
 
     def is_hidden(self, state: Training, number: int, digest: str) -> bool:
         """Returns whether only liars have merged the slice in which a model is not finite: nobody sees it then, but
@@ -208,8 +252,12 @@ class SliceWitness:
         contributors = {part.uid for part in body.receipt.contributions if part.weight}
         current = before.round
         assert current is not None
-        recipe = recipe_of(before, current, slicing.excluded)
+        recipe = recipe_of(before, current, slicing)
         require(contributors == {one.uid for one in recipe.contributors}, f"{what} is of others than its recipe")
+        if recipe.method == "geomedian":
+            shares = {one.uid: one.coefficient for one in recipe.contributors}
+            said = {part.uid: part.coefficient for part in body.receipt.contributions if part.weight}
+            require(said == shares, f"{what} has other coefficients than its recipe")
         if sender not in self._swarm.sites:
             return
         if not any(site.lies for site in self._swarm.sites.values()) and not self._swarm.intruders:
@@ -229,6 +277,10 @@ class SliceWitness:
         if site.store.full or site.store.corrupt or any(uid == of for of, _ in self._swarm.witness.damaged):
             return True
         return site.store.has_slice(slicing.recipe, index, slicing.slices[index].root)
+
+
+def _roots(recipe: Recipe, slicing: Slicing) -> tuple[str, ...]:
+    return tuple(slices.true_root(recipe, each.start, each.stop) for each in slicing.slices)
 
 
 def _round_of(state: Training, number: int) -> Round:

@@ -23,7 +23,7 @@ from simulation.shown import short
 from simulation.site import Site
 from simulation.telling import names_those_missing
 from simulation.violation import Violation, require
-from swarmlearning.ledger.bodies import Publish
+from swarmlearning.ledger.bodies import MergeMethod, Publish, Weigh
 from swarmlearning.ledger.contracts.network.watching import MANY_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.transaction import SignedTransaction
@@ -68,6 +68,7 @@ class Swarm:
     def __init__(self, scenario: Scenario, seed: int, trace: Trace | None = None, *, sliced: bool = False) -> None:
         self.seed, self.size = seed, LARGE_MODEL if sliced else 1
         self.sliced = sliced
+        self.method: MergeMethod = "geomedian" if sliced and random.Random(f"method {seed}").random() < 0.4 else "mean"
         self.dice = random.Random(f"order {seed}")
         self.clock = Clock(self.dice, scenario.haste)
         self.log = Log()
@@ -189,6 +190,8 @@ class Swarm:
             self.struck["contribution left out as too slow"] += _leaves_out_slow(entry)
             self._spread(sn)
             self.moments.block(self.log.training(height), self.sites)
+            if isinstance(entry.content.body, Weigh) and entry.content.sender in self.sites:
+                self.moment("weighed", self.sites[entry.content.sender])
         return height
 
     def seal_void(self, sn: Sn) -> None:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 import pytest
 
 from simulation.__main__ import simulate
-from simulation.slicemoves import SLICE_MOVES
+from simulation.slicemoves import LOOK_MOVES, SLICE_MOVES
 
 CHUNK = 100
 STATED = {"Sliced", "Held", "ReportFault", "Reassign", "StateLink", "Publish", "Depose", "Missing", "Void"}
-STATED |= {"Check", "Checked"}
+STATED |= {"Weigh", "Check", "Checked"}
 STRUCK = {
     "merger that lies",
     "pair of sites that do not reach each other",
     "member that reads a whole model",
     "check",
     "check that finds a lie",
+    "models weighed",
+    "models weighed again",
     *("crash", "freeze", "die", "vanish", "fill", "stick", "cut", "split", "wall off", "drip", "trickle", "lose file"),
     "crash of a leader",
 }
@@ -32,3 +34,4 @@ def test_a_swarm_that_merges_in_slices_holds_its_invariants_whatever_faults_stri
     assert {kind for kind in STRUCK if not found.struck[kind]} == set(), "nothing is left out"
     assert found.said.keys() >= STATED, "everything that can be said of slices has its occasion"
     assert found.moves.keys() >= SLICE_MOVES.keys(), "adversarial members state all of it, true or not"
+    assert {move.removesuffix(" (refused)") for move in found.moves} >= LOOK_MOVES.keys()

@@ -86,6 +86,7 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Submit,
     TrainingBody,
     Void,
+    Weigh,
     Weights,
 )
 from swarmlearning.ledger.fields import Body, Name, NodeType, Remark, remark
@@ -177,6 +178,7 @@ __all__ = [
     "TagRun",
     "TrainingBody",
     "Void",
+    "Weigh",
     "Weights",
     "WithdrawInvitation",
     "remark",

@@ -79,7 +79,7 @@ def settle(weights: Sequence[int], header: Header, look: Look, parts: Sequence[G
     gram = total_gram(parts, header, len(weights))
     shares, steps = minimise(gram, _normalised(weights))
     if not look.about and (steps > _STEADY or not _stands_out(gram, shares, float_values(header) * LOST)):
-        return Look(tuple(shares.tolist()))
+        return Look(tuple(share / GRID for share in on_grid(shares)))  # as a ledger has them
     return on_grid(shares)
 
 

@@ -130,9 +130,12 @@ class Exchange:
             body.expect(size)
             self.holding.here = unpacked(self._read(stream, body, size), parts.layout.count)
 
-    def influence(self, index: int, most: int) -> bytes:
-        """What the source knows of the models' influence in a slice, at most so many bytes. Raises as `bundle` does."""
-        with self._exchange(f"/influence/{index}") as (stream, response):
+    def sums(self, kind: str, index: int, most: int) -> bytes:
+        """What the source knows of the models' `influence` in a slice, or has `seen` of it: at most so many bytes.
+
+        Raises as `bundle` does.
+        """
+        with self._exchange(f"/{kind}/{index}") as (stream, response):
             length = response.length or 0
             if not 0 < length <= most:
                 raise SourceError(f"sent {length} bytes about slice {index}, not 1 to {most}")

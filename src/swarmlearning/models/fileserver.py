@@ -8,6 +8,8 @@
     GET  /models/<digest>/influence/<n>
                                      of a result that is merged in slices: what its models' influence in slice n is made
                                      of, if this node has merged that
+    GET  /models/<digest>/seen/<n>   of a look at models: what the coefficients of a geometric median are made of in
+                                     slice n, if this node has looked at that
     PUT  /models/<digest>/chunks…    a contributor's model that is pushed here: `taking.py`
     GET  /is_up                      OK
     GET  /probe/<bytes>              so many bytes, at most 256 KiB, for whoever looks how fast this node is reached
@@ -56,7 +58,7 @@ HEIGHT_HEADER: Final = "x-chain-height"
 MOST_PROBED: Final = 256 * 1024
 _READERS: Final = 4
 _NONE: Final = range(0)
-_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/influence/[0-9]{1,4})?")
+_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/(?:influence|seen)/[0-9]{1,4})?")
 _PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -69,11 +71,12 @@ have its chunk list, and know which chunks are here."""
 OnMissing = Callable[[str], None]
 CatchUp = Callable[[int], Awaitable[None]]
 Turn = Callable[[Credential, int], float]
-Influence = Callable[[str, int], bytes | None]
-"""What a node knows of the influence of models in this slice of a result, by its name and index; None: nothing."""
+Sums = Callable[[str, str, int], bytes | None]
+"""What a node knows of the models' `influence` in a slice of a result, by its name and index, or has `seen` of it in a
+look; None: nothing."""
 
 
-def _unknown(name: str, index: int) -> bytes | None:
+def _unknown(kind: str, name: str, index: int) -> bytes | None:
     """For a node that merges no slices."""
     return None
 
@@ -124,7 +127,7 @@ def file_app(
     compress_below: int = 0,
     catch_up: CatchUp = _is_up_to_date,
     turn: Turn = _at_once,
-    influence: Influence = _unknown,
+    sums: Sums = _unknown,
     links: Links | None = None,
     pushes: Pushes | None = None,
 ) -> ASGIApp:
@@ -136,7 +139,7 @@ def file_app(
     `pushes`: where this node takes what others push to it.
     """
     server = _FileServer(
-        store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, influence, links or Links()
+        store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, sums, links or Links()
     )
     return server if pushes is None else server.taking(pushes)
 
@@ -153,14 +156,14 @@ class _FileServer:
         compress_below: int,
         catch_up: CatchUp,
         turn: Turn,
-        influence: Influence,
+        sums: Sums,
         links: Links,
     ) -> None:
         self._store = store
         self._may_read = may_read
         self._catch_up = catch_up
         self._turn = turn
-        self._influence = influence
+        self._sums = sums
         self._on_missing = on_missing
         self._stall_seconds = stall_seconds
         self._compress_below = compress_below
@@ -214,8 +217,9 @@ class _FileServer:
         return judge()
 
     async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
-        if part is not None and part.startswith("/influence/"):
-            await self._send_influence(digest, int(part.rpartition("/")[2]), send)
+        if part is not None and part.count("/") > 1:
+            _, kind, index = part.split("/")
+            await self._send_sums(kind, digest, int(index), send)
             return
         try:
             served = await self._find(digest)
@@ -231,8 +235,8 @@ class _FileServer:
             else:
                 await self._send_model(digest, served, part == "/bundle", scope, receive, send)
 
-    async def _send_influence(self, digest: str, index: int, send: Send) -> None:
-        if (found := self._influence(digest, index)) is None:
+    async def _send_sums(self, kind: str, digest: str, index: int, send: Send) -> None:
+        if (found := self._sums(kind, digest, index)) is None:
             await send_error(send, 404, f"this node has not merged slice {index} of {digest}, or has forgotten it")
         else:
             await _send_bytes(send, found, b"application/octet-stream")

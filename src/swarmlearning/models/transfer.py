@@ -111,17 +111,20 @@ class Fetcher:
         with download.joined(sources, progress, watcher):
             return await asyncio.shield(download.result)
 
-    async def influence(self, name: str, index: int, source: Source, most: int, height: int | None = None) -> bytes:
-        """What a source knows of the models' influence in a slice of the result of this name, at most so many bytes.
+    async def sums(
+        self, kind: str, name: str, index: int, source: Source, most: int, height: int | None = None
+    ) -> bytes:
+        """What a source knows of the models' `influence` in a slice of the result of this name, or has `seen` in a look
+        of this name; at most so many bytes.
 
         Raises `TransferError`.
         """
         exchange = Exchange(Wanted(name), source, self._connections, height, self._stall_seconds)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, exchange.influence, index, most)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, exchange.sums, kind, index, most)
         try:
             return await asyncio.shield(running)
         except (SourceError, Stopped) as error:
-            raise TransferError(f"the influence in slice {index} of {name}: {error}") from error
+            raise TransferError(f"{kind} of slice {index} of {name}: {error}") from error
         except asyncio.CancelledError:
             exchange.stop()
             running.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieved

@@ -22,6 +22,8 @@ from swarmlearning.rounds.slices import (
     SliceMissing,
     SlicesLost,
     SliceUnmergeable,
+    Weighed,
+    WeighModels,
 )
 
 Key: TypeAlias = tuple[int, int, int]
@@ -144,7 +146,7 @@ class DeliveryFailed(_Frozen, frozen=True):
 class LocalFailure(_Frozen, frozen=True):
     """This node itself could not do the work, as with a full disk. `permanent`: no later attempt can succeed."""
 
-    work: "Fetch | Merge | Release | MergeSlice | FetchSlice | Assemble"
+    work: "Fetch | Merge | Release | MergeSlice | FetchSlice | Assemble | WeighModels"
     reason: str
     permanent: bool = False
 
@@ -226,6 +228,7 @@ Event: TypeAlias = (
     | SliceMissing
     | SlicesLost
     | Assembled
+    | Weighed
     | LinkMeasured
     | CheckWanted
     | Rechecked
@@ -294,7 +297,7 @@ class Release(_Frozen, frozen=True):
     digest: str
 
 
-Work: TypeAlias = Fetch | Merge | MergeSlice | FetchSlice | Assemble | Recheck | Carry | Release
+Work: TypeAlias = Fetch | Merge | MergeSlice | FetchSlice | Assemble | WeighModels | Recheck | Carry | Release
 """Actions of some duration. Each is reported by an event when it ends, unless it is cancelled."""
 
 
@@ -360,6 +363,7 @@ Action: TypeAlias = (
     | MergeSlice
     | FetchSlice
     | Assemble
+    | WeighModels
     | Recheck
     | Carry
     | Release

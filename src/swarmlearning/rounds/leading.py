@@ -33,7 +33,7 @@ from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.linking import seconds_of
 from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, QUIET_SECONDS, TOO_SLOW, RoundSettings
-from swarmlearning.rounds.slices import Assemble, FetchSlice
+from swarmlearning.rounds.slices import Assemble, FetchSlice, WeighModels
 from swarmlearning.rounds.timers import NEVER
 
 BY_ITS_WORD: Final = 10
@@ -71,7 +71,7 @@ class Leading:
             return
         needed = {entry.digest for entry in current.submissions.values() if entry.weight > 0}
         slicing = slicing_of(facts.training, current.number)
-        of_round = slicing is not None and isinstance(task, FetchSlice | Assemble) and task.recipe == slicing.recipe
+        of_round = slicing is not None and _recipe(task) == slicing.recipe
         if of_round or isinstance(task, Merge) or (isinstance(task, Fetch) and task.digest in needed):
             self._give_up(current)
 
@@ -283,6 +283,17 @@ class Leading:
             return
         if current.phase == "collecting" or facts.moved >= max(1, next_report(facts.training, current)):
             facts.send(Progress(current.number, current.term, facts.moved))
+
+
+def _recipe(task: Work) -> str:
+    """The recipe of what a leader needs to have of slices; empty for other work."""
+    match task:
+        case FetchSlice(recipe) | Assemble(recipe):
+            return recipe
+        case WeighModels(recipe):
+            return recipe.name
+        case _:
+            return ""
 
 
 def _is_here(entry: Submission, held: set[str]) -> bool:

@@ -22,7 +22,8 @@ Which module handles which event, and decides what:
     Merged                               leading
     SliceMerged, SliceUnmergeable,       sharing       merging, fetching and stating slices; publishing what all have
     SliceFetched, SliceMissing,                        merged
-    SlicesLost, Assembled, LinkMeasured
+    SlicesLost, Assembled, Weighed,
+    LinkMeasured
     CheckWanted, Rechecked, Uncheckable  checking      merging a part of a result again, to see whether it is right
     -                                    watching      reporting a leader that stands still
     ChainAdvanced, Accepted, Refused     facts         the contract's state, transactions under way
@@ -74,18 +75,7 @@ from swarmlearning.rounds.releasing import Releasing
 from swarmlearning.rounds.results import Results
 from swarmlearning.rounds.settings import LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.sharing import Sharing
-from swarmlearning.rounds.slices import (
-    Assemble,
-    Assembled,
-    FetchSlice,
-    LinkMeasured,
-    MergeSlice,
-    SliceFetched,
-    SliceMerged,
-    SliceMissing,
-    SlicesLost,
-    SliceUnmergeable,
-)
+from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, SliceEvent, WeighModels
 from swarmlearning.rounds.watching import Watching
 from swarmlearning.views.training import Waiting, waiting
 
@@ -176,15 +166,7 @@ class RoundMachine:
                 self._carrying.carried(event)
             case Released():
                 self._releasing.released(event)
-            case (
-                SliceMerged()
-                | SliceUnmergeable()
-                | SliceFetched()
-                | SliceMissing()
-                | SlicesLost()
-                | Assembled()
-                | LinkMeasured()
-            ):
+            case _ if isinstance(event, SliceEvent):
                 self._sharing.receive(event)
             case TimerFired(timer, moved):
                 facts.moved = moved
@@ -207,7 +189,7 @@ class RoundMachine:
         if not self._facts.work.ended(work):
             return
         self._leading.failed(work)
-        if isinstance(work, MergeSlice | FetchSlice | Assemble):
+        if isinstance(work, MergeSlice | FetchSlice | Assemble | WeighModels):
             self._sharing.failed(work)
         else:
             if isinstance(work, Fetch):

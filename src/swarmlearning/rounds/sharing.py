@@ -3,6 +3,7 @@
 Each node merges the slices that the contract gives it and states them, fetches the others as soon as they are stated,
 and makes the result of all: most hold it before it is published. The leader publishes when each slice is held by
 another live member too, gives slices of mergers that are far too slow to others, and needs no more models than anybody.
+By the geometric median all look at their slices before, and the leader states the coefficients (`looking.py`).
 Where only the leader holds a slice, the next two members in turn state that they hold copies.
 
 The result of a round that stands is completed in the same way, until all have it: a slice that is lost in between is
@@ -10,7 +11,6 @@ merged again by whom the contract gives it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from swarmlearning.ledger.bodies import (
@@ -27,7 +27,6 @@ from swarmlearning.ledger.contracts.training.assigning import mergers, not_held,
 from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
     Recipe,
-    Slice,
     Slicing,
     live_holders,
     roots_of,
@@ -38,7 +37,9 @@ from swarmlearning.ledger.contracts.training.submissions import contributing, ke
 from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
+from swarmlearning.rounds.known import Progress, is_here, slice_of, subject
 from swarmlearning.rounds.linking import Linking
+from swarmlearning.rounds.looking import gather
 from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
@@ -52,29 +53,13 @@ from swarmlearning.rounds.slices import (
     SliceMissing,
     SlicesLost,
     SliceUnmergeable,
+    Weighed,
+    WeighModels,
 )
 from swarmlearning.rounds.timers import NEVER
 
 COPIES: Final = 2
 """Members that state that they hold what else only the leader does."""
-
-
-@dataclass
-class Progress:
-    """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself; faults
-    that it has `found` by slice; of slices to fetch the holders that were `tried`, how often another one was first
-    (`turns`), and those that none has given (`missed`); the `result` that was made of all, with these `roots`.
-    `in_vain`: something has failed since the result stands."""
-
-    here: dict[int, str] = field(default_factory=dict)
-    merged: dict[int, str] = field(default_factory=dict)
-    found: dict[int, SliceUnmergeable] = field(default_factory=dict)
-    turns: dict[int, int] = field(default_factory=dict)
-    tried: dict[int, set[str]] = field(default_factory=dict)
-    missed: set[int] = field(default_factory=set)
-    result: Assembled | None = None
-    roots: tuple[str, ...] = ()
-    in_vain: bool = False
 
 
 class Sharing:
@@ -103,6 +88,9 @@ class Sharing:
                 self._lost(recipe)
             case Assembled():
                 self._assembled(event)
+            case Weighed(recipe):
+                if self._facts.work.end_all(lambda work: isinstance(work, WeighModels) and work.recipe.name == recipe):
+                    self._of(recipe).weighed = event
             case LinkMeasured():
                 self._linking.measured(event)
 
@@ -126,7 +114,7 @@ class Sharing:
         """Nobody has provided the slice."""
         standing = self._standing()
         self._of(failed.recipe).in_vain = standing is not None and standing.recipe == failed.recipe
-        self._of(failed.recipe).missed.add(failed.slice)
+        self._of(failed.recipe).missed[failed.slice] += 1
         self._pause(FetchSlice, failed.recipe, failed.slice)
 
     def _assembled(self, done: Assembled) -> None:
@@ -140,6 +128,7 @@ class Sharing:
         """Slices that were here are not."""
         self._known.pop(recipe, None)
         self._facts.work.end_all(lambda work: isinstance(work, Assemble) and work.recipe == recipe)
+        self._facts.work.end_all(lambda work: isinstance(work, WeighModels) and work.recipe.name == recipe)
 
     def dropped(self, digest: str) -> None:
         """This model is not here any more, nor are the slices that it was made of."""
@@ -148,16 +137,18 @@ class Sharing:
         ]:
             self._lost(recipe)
 
-    def failed(self, work: MergeSlice | FetchSlice | Assemble) -> None:
+    def failed(self, work: MergeSlice | FetchSlice | Assemble | WeighModels) -> None:
         """This node could not do work that was under way: others are to merge until it can."""
         match work:
             case MergeSlice(recipe, index):
                 self._linking.able = False
-                self._facts.timers.pause(_subject(MergeSlice, recipe.name, index), LONGEST_WORK_PAUSE)
+                self._facts.timers.pause(subject(MergeSlice, recipe.name, index), LONGEST_WORK_PAUSE)
             case FetchSlice(recipe, index):
-                self._facts.timers.pause(_subject(FetchSlice, recipe, index), LONGEST_WORK_PAUSE)
+                self._facts.timers.pause(subject(FetchSlice, recipe, index), LONGEST_WORK_PAUSE)
             case Assemble(recipe):
                 self._facts.timers.pause(recipe, LONGEST_WORK_PAUSE)
+            case WeighModels(recipe):
+                self._facts.timers.pause(recipe.name, LONGEST_WORK_PAUSE)
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -186,8 +177,9 @@ class Sharing:
         for current, slicing in self._rounds():
             known = self._of(slicing.recipe)
             self._merge(current, slicing, known)
-            self._fetch(current, slicing, known)
-            self._assemble(slicing, known)
+            if not slicing.look:
+                self._fetch(current, slicing, known)
+                self._assemble(slicing, known)
             if current is facts.training.round:
                 self._state_copies(current, slicing, known)
                 self._lead(current, slicing, known)
@@ -211,16 +203,18 @@ class Sharing:
         facts = self._facts
         recipe: Recipe | None = None
         for index, each in enumerate(slicing.slices):
-            if each.merger != facts.uid or facts.uid in each.holders or facts.uid in each.roots:
+            stated = facts.uid in each.holders or facts.uid in each.roots
+            lost = slicing.look and index not in known.merged  # with the process before this one: it looks again
+            if each.merger != facts.uid or (stated and not lost):
                 continue
             if index in known.merged:
                 facts.send(Sliced(slicing.round, slicing.recipe, index, known.merged[index]))
-            elif _is_here(known, index, each):
+            elif is_here(known, index, each):
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
-            elif index in known.found and not self._reported(slicing, index):
+            elif index in known.found and not stated and not self._reported(slicing, index):
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
-            elif not facts.timers.pausing(_subject(MergeSlice, slicing.recipe, index)):
-                recipe = recipe or recipe_of(facts.training, current, slicing.excluded)
+            elif not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
+                recipe = recipe or recipe_of(facts.training, current, slicing)
                 work = MergeSlice(
                     recipe, index, each.start, each.stop, self._linking.seconds(current, slicing, facts.uid)
                 )
@@ -234,18 +228,18 @@ class Sharing:
         there = alive(facts.training) - {facts.uid}
         for index, each in enumerate(slicing.slices):
             root, holders = each.root, live_holders(each, there)
-            subject = _subject(FetchSlice, slicing.recipe, index)
-            if not root or not holders or _is_here(known, index, each):
+            pauses = subject(FetchSlice, slicing.recipe, index)
+            if not root or not holders or is_here(known, index, each):
                 continue
             if holders - known.tried.get(index, holders):
-                facts.timers.resume(subject)
-                known.missed.discard(index)
-            if facts.timers.pausing(subject):
+                facts.timers.resume(pauses)
+                known.missed.pop(index, None)
+            if facts.timers.pausing(pauses):
                 continue
-            late = Timer("slice", NEVER, subject)
+            late = Timer("slice", NEVER, pauses)
             if len(holders) > 1 and facts.timers.every(late, self._linking.seconds(current, slicing, facts.uid)):
                 known.turns[index] = known.turns.get(index, 0) + 1
-                facts.timers.pause(subject)  # what is not wanted meanwhile is cancelled: another is tried first then
+                facts.timers.pause(pauses)  # what is not wanted meanwhile is cancelled: another is tried first then
                 continue
             order = sorted(holders, key=lambda uid: (uid not in each.roots, place(facts.training, uid)))
             first = known.turns.get(index, 0) % len(order)
@@ -257,7 +251,7 @@ class Sharing:
         roots = tuple(each.root for each in slicing.slices)
         if roots != known.roots:
             known.roots, known.result = roots, None  # by now other mergers are believed
-        whole = all(_is_here(known, index, each) for index, each in enumerate(slicing.slices))
+        whole = all(is_here(known, index, each) for index, each in enumerate(slicing.slices))
         if whole and known.result is None and not self._facts.timers.pausing(slicing.recipe):
             self._facts.work.want(Assemble(slicing.recipe, roots), self._facts.now)
 
@@ -265,7 +259,7 @@ class Sharing:
         """States copies of slices that no other member than the leader holds, where it is this node's turn."""
         facts = self._facts
         turns = mergers(facts.training, slicing)
-        if facts.uid not in turns or facts.uid == current.leader:
+        if slicing.look or facts.uid not in turns or facts.uid == current.leader:
             return
         after = turns.index(current.leader) + 1 if current.leader in turns else 0
         if facts.uid not in [*turns[after:], *turns[:after]][:COPIES]:
@@ -273,7 +267,7 @@ class Sharing:
         new = [
             index
             for index in not_held(facts.training, slicing, current.leader)
-            if _is_here(known, index, found := slicing.slices[index]) and facts.uid not in found.holders
+            if is_here(known, index, found := slicing.slices[index]) and facts.uid not in found.holders
         ]
         if new:
             facts.send(Held(slicing.round, slicing.recipe, tuple(new), roots_of(slicing.slices, new)))
@@ -281,20 +275,23 @@ class Sharing:
     # --- leading ----------------------------------------------------------------------------------------------------
 
     def _lead(self, current: Round, slicing: Slicing, known: Progress) -> None:
-        """Publishes as leader what is whole, or takes slices from mergers. Every member counts for how long each should
-        have come: where a leader is deposed the next one does not begin to wait anew."""
+        """Publishes as leader what is whole, gathers what is seen in a look, or takes slices from mergers. Every member
+        counts for how long each should have come: where a leader is deposed the next one does not begin to wait
+        anew."""
         facts, late = self._facts, self._late(current, slicing, known)
         if current.leader != facts.uid:
             return
         if known.result and not not_held(facts.training, slicing, facts.uid):
             facts.send(self._publish(current, slicing, known.result))
             return
+        if slicing.look:
+            gather(facts, current, slicing, known)
         for _, indices in sorted(late.items()):
             if some := tuple(index for index in indices if _can_be_passed_on(facts, current, slicing, index)):
                 facts.send(Reassign(current.number, current.term, slicing.recipe, some))
 
     def _publish(self, current: Round, slicing: Slicing, result: Assembled) -> Publish:
-        recipe = recipe_of(self._facts.training, current, slicing.excluded)
+        recipe = recipe_of(self._facts.training, current, slicing)
         coefficients = {each.uid: each.coefficient for each in recipe.contributors}
         influences = dict(zip(coefficients, result.influences, strict=False))
         kept = kept_back(current.submissions, current.base)
@@ -304,7 +301,7 @@ class Sharing:
             *(kept_back_exclusion(current.submissions[uid], there) for uid in sorted(kept)),
             *(each for each in slicing.excluded if each.uid not in kept),
         ]
-        plain = recipe.method != "mean"
+        plain = recipe.method == "coordmedian"
         contributions = [
             Contribution(
                 uid,
@@ -325,14 +322,15 @@ class Sharing:
         timers = self._facts.timers
         late: dict[str, list[int]] = {}
         for index, each in enumerate(slicing.slices):
-            if _is_here(known, index, each) or each.merger == self._facts.uid:
+            if is_here(known, index, each) or each.merger == self._facts.uid:
                 continue
-            subject = f"{slicing.recipe}/{index}/{each.merger}"
-            over = timers.expired(
-                Timer("slice", NEVER, subject), 2 * self._linking.seconds(current, slicing, each.merger)
+            known_as, seconds = f"{slicing.recipe}/{index}/{each.merger}", self._linking.seconds
+            stated = each.merger in each.seen  # what is seen of it comes at once, or not at all
+            over = not stated and timers.expired(
+                Timer("slice", NEVER, known_as), 2 * seconds(current, slicing, each.merger)
             )
             if index in known.missed and each.merger in each.holders:
-                over = timers.expired(Timer("slice", NEVER, f"{subject}/missed"), LEAST_SECONDS) or over
+                over = timers.expired(Timer("slice", NEVER, f"{known_as}/missed"), LEAST_SECONDS) or over
             if over:
                 late.setdefault(each.merger, []).append(index)
         return late
@@ -353,26 +351,12 @@ class Sharing:
 
     def _end(self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> None:
         """Notes that this work has ended; the other kind for the same slice is cancelled, being wanted no more."""
-        self._facts.work.end_all(lambda work: isinstance(work, kind) and _slice_of(work) == (recipe, index))
-        self._facts.timers.succeeded(_subject(kind, recipe, index))
+        self._facts.work.end_all(lambda work: isinstance(work, kind) and slice_of(work) == (recipe, index))
+        self._facts.timers.succeeded(subject(kind, recipe, index))
 
     def _pause(self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> None:
-        self._facts.work.end_all(lambda work: isinstance(work, kind) and _slice_of(work) == (recipe, index))
-        self._facts.timers.pause(_subject(kind, recipe, index), LONGEST_WORK_PAUSE)
-
-
-def _slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:
-    return (work.recipe if isinstance(work, FetchSlice) else work.recipe.name), work.slice
-
-
-def _subject(kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> str:
-    """Of pauses: while nobody serves a slice it is merged all the same."""
-    return f"{recipe}/{index}/{kind.__name__}"
-
-
-def _is_here(known: Progress, index: int, found: Slice) -> bool:
-    """True if the slice is here with the root that counts."""
-    return found.root != "" and known.here.get(index) == found.root
+        self._facts.work.end_all(lambda work: isinstance(work, kind) and slice_of(work) == (recipe, index))
+        self._facts.timers.pause(subject(kind, recipe, index), LONGEST_WORK_PAUSE)
 
 
 def _can_be_passed_on(facts: RoundFacts, current: Round, slicing: Slicing, index: int) -> bool:

@@ -16,7 +16,8 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 
 class SliceMerged(_Frozen, frozen=True):
-    """The slice is merged and in the local store. `root`: the digest of its chunks' digests."""
+    """The slice is merged and in the local store. `root`: the digest of its chunks' digests; in a look, that of what is
+    seen here."""
 
     recipe: str
     slice: int
@@ -32,7 +33,7 @@ class SliceUnmergeable(_Frozen, frozen=True):
 
 
 class SliceFetched(_Frozen, frozen=True):
-    """The slice that others have merged is in the local store."""
+    """The slice that others have merged is in the local store; or here is what they see of it."""
 
     recipe: str
     slice: int
@@ -57,8 +58,18 @@ class Assembled(_Frozen, frozen=True):
     influences: tuple[tuple[float | None, float | None], ...] = ()
 
 
+class Weighed(_Frozen, frozen=True):
+    """The `coefficients` of the contributors follow from what is seen of all slices; `again`: they are those of a mean
+    about which one more look is needed."""
+
+    recipe: str
+    coefficients: tuple[int, ...]
+    again: bool
+
+
 class SlicesLost(_Frozen, frozen=True):
-    """Slices of this recipe that were believed to be in the local store are not there, or not whole."""
+    """Slices of this recipe that were believed to be in the local store are not there, or not whole; or what is seen of
+    them is not here."""
 
     recipe: str
 
@@ -75,7 +86,7 @@ class LinkMeasured(_Frozen, frozen=True):
 
 
 SliceEvent: TypeAlias = (
-    SliceMerged | SliceUnmergeable | SliceFetched | SliceMissing | Assembled | SlicesLost | LinkMeasured
+    SliceMerged | SliceUnmergeable | SliceFetched | SliceMissing | Assembled | Weighed | SlicesLost | LinkMeasured
 )
 
 
@@ -83,8 +94,9 @@ SliceEvent: TypeAlias = (
 
 
 class MergeSlice(_Frozen, frozen=True):
-    """Fetch this slice of the models of the recipe, but for those that are here, and merge it. `start` and `stop`: its
-    place, in units of `slices.UNITS`. A contributor whose part has not come within `seconds` is too slow."""
+    """Fetch this slice of the models of the recipe, but for those that are here, and merge it, or in a look look at it.
+    `start` and `stop`: its place, in units of `slices.UNITS`. A contributor whose part has not come within `seconds` is
+    too slow."""
 
     recipe: Recipe
     slice: int
@@ -95,7 +107,7 @@ class MergeSlice(_Frozen, frozen=True):
 
 class FetchSlice(_Frozen, frozen=True):
     """Fetch this slice, which others have merged, from one of these members, the likeliest first. `root`: its
-    digest."""
+    digest. `seen_of`: fetch only what they see of it, of so many models; 0: the slice."""
 
     recipe: str
     slice: int
@@ -103,10 +115,20 @@ class FetchSlice(_Frozen, frozen=True):
     stop: int
     root: str
     holders: tuple[str, ...]
+    seen_of: int = 0
 
 
 class Assemble(_Frozen, frozen=True):
     """Make a model of the slices in the local store; `roots` are theirs, in order."""
 
     recipe: str
+    roots: tuple[str, ...]
+
+
+class WeighModels(_Frozen, frozen=True):
+    """Find the coefficients of the recipe's contributors, of these `weights`, from what is seen of its slices; `roots`
+    are the digests of that, in order."""
+
+    recipe: Recipe
+    weights: tuple[int, ...]
     roots: tuple[str, ...]

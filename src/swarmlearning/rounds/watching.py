@@ -95,4 +95,5 @@ def _statements(state: Training, current: Round) -> int:
     slicing = slicing_of(state, current.number)
     if slicing is None:
         return 0
-    return sum(len(each.roots) + len(each.copies) for each in slicing.slices) + len(slicing.faults)
+    stated = sum(len(each.seen) + len(each.roots) + len(each.copies) for each in slicing.slices)
+    return stated + len(slicing.faults)

@@ -49,7 +49,7 @@ from swarmlearning.rounds.events import (
     TimerFired,
     Verify,
 )
-from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, SlicesLost
+from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, SlicesLost, WeighModels
 from swarmlearning.sl.addresses import SoughtAddresses
 from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.checking import fault_of_result
@@ -75,6 +75,7 @@ Effect = (
     | MergeSlice
     | FetchSlice
     | Assemble
+    | WeighModels
     | Recheck
     | Carry
     | Release
@@ -134,6 +135,7 @@ class Effects:
             lambda: ml.model,
             self.arrivals,
         )
+        self.sums = self._slices.sums
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
@@ -152,6 +154,8 @@ class Effects:
                 self._tasks.start(self._slices.fetch(action), action)
             case Assemble():
                 self._tasks.start(self._assemble(action), action)
+            case WeighModels():
+                self._tasks.start(self._slices.weigh(action), action)
             case Recheck():
                 self._tasks.start(self._recomputing.recheck(action, tuple(self._training.members)), action)
             case Carry():
@@ -168,10 +172,6 @@ class Effects:
                 self._keep(frozenset(digests))
             case Deliver(digest):
                 self._tasks.start(self._deliver(digest, self._ml.session_id))
-
-    def influence(self, recipe: str, index: int) -> bytes | None:
-        """What this node knows of the models' influence in a slice that it has merged."""
-        return self._slices.influences.of(recipe, index)
 
     def layout(self, base: str) -> Layout | None:
         """How the models of a round with this base are cut, where this node knows."""

@@ -69,7 +69,7 @@ class Influences:
             return own
         for source in sources:
             try:
-                data = await self._fetcher.influence(recipe, index, source, MOST_BYTES, self._height())
+                data = await self._fetcher.sums("influence", recipe, index, source, MOST_BYTES, self._height())
                 return InfluencePart.read(data, part, models)
             except (TransferError, PartError):
                 continue

@@ -223,7 +223,7 @@ def _files(
         compress_below=settings.compress_below,
         catch_up=lambda height: _catch_up(follower, height),
         turn=watch.counted(turn),
-        influence=driver.effects.influence,
+        sums=driver.effects.sums,
         links=driver.links,
         pushes=Pushes(driver.pushable, driver.effects.arrivals.came, turn),
     )

@@ -14,7 +14,8 @@ from swarmlearning.rounds.checks import Piece, Recheck, Rechecked, Uncheckable
 from swarmlearning.rounds.events import Dropped, Event
 from swarmlearning.rounds.slices import MergeSlice
 from swarmlearning.sl.merging import in_thread
-from swarmlearning.sl.slices import NO_SLICE, SliceWork, Unusable, chunks_of, data_in
+from swarmlearning.sl.slices import NO_SLICE, SliceWork, chunks_of, data_in
+from swarmlearning.sl.unusable import Unusable
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_chunk
 from swarmlearning.tensors.file import read_header
 

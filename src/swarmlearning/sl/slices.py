@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swarmlearning.errors import first_cause
-from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, remark
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.slices import Contributor, Slice, chunks_between
+from swarmlearning.ledger.contracts.training.slices import Contributor, Recipe, Slice, chunks_between
 from swarmlearning.ledger.world import World
-from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.merge.merging import Source as MergeSource
-from swarmlearning.merge.ranges import merge_range
-from swarmlearning.merge.streaming import ModelUnreadable, OnRead, Range
+from swarmlearning.merge.parts import PartError
+from swarmlearning.merge.ranges import gram_part, merge_range
+from swarmlearning.merge.streaming import OnRead, Range
 from swarmlearning.models.connections import Source
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
@@ -37,12 +36,15 @@ from swarmlearning.rounds.slices import (
     SliceMissing,
     SlicesLost,
     SliceUnmergeable,
+    WeighModels,
 )
 from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.influences import Found, Influences
+from swarmlearning.sl.looks import Looks, look_of
 from swarmlearning.sl.merging import in_thread
+from swarmlearning.sl.unusable import Unusable, blaming
 from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
-from swarmlearning.tensors.file import read_header
+from swarmlearning.tensors.file import TensorFileError, read_header
 
 if TYPE_CHECKING:
     from swarmlearning.sl.links import Links
@@ -56,15 +58,10 @@ FROM_ONE: Final = 2
 """Parts of models, and of the result, that come from one member at a time: while one is asked for, the other one fills
 the link. More would need new connections, which open slowly behind a link that is full."""
 
+NOTHING: Final = Range(0, 0)
+"""Of the data section: a slice of a model with few chunks may have none."""
+
 logger = logging.getLogger("swarm.SL")
-
-
-class Unusable(Exception):
-    """The model of this contributor cannot be had, or be merged."""
-
-    def __init__(self, uid: str, reason: ExclusionReason, detail: str) -> None:
-        super().__init__(detail)
-        self.exclusion = Exclusion(uid, reason, remark(detail))
 
 
 class NoLayout(Exception):
@@ -118,11 +115,16 @@ class SliceWork:
         self._arrivals = arrivals
         self._turns: dict[str, asyncio.Semaphore] = {}
         self.influences = Influences(fetcher, height)
+        self.looks = Looks(fetcher, height)
+
+    def sums(self, kind: str, name: str, index: int) -> bytes | None:
+        """What this node knows of the models' `influence` in a slice that it has merged, or has `seen` of one."""
+        return (self.looks if kind == "seen" else self.influences).of(name, index)
 
     # --- merging ------------------------------------------------------------------------------------------------------
 
     async def merge(self, task: MergeSlice, members: Sequence[str]) -> None:
-        """Merges a slice; `members` may have the round's base."""
+        """Merges a slice, or in a look looks at it; `members` may have the round's base."""
         recipe, index = task.recipe, task.slice
         digests = [one.digest for one in recipe.contributors]
         with self._store.pinned(recipe.name, recipe.base, *digests):
@@ -130,7 +132,8 @@ class SliceWork:
                 info = self._reference(recipe.base, *digests)
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 await self.gather(task, info, chunks, members)
-                root = await in_thread(lambda read: self._merge(task, info, chunks, read), self._count)
+                work = self._look if recipe.look else self._merge
+                root = await in_thread(lambda read: work(task, info, chunks, read), self._count)
             except Unusable as fault:
                 logger.info("Slice %d of round %d is not merged: %s", index, recipe.round, fault)
                 self._emit(SliceUnmergeable(recipe.name, index, fault.exclusion))
@@ -239,33 +242,42 @@ class SliceWork:
                 _copy_start(reference, parts.path, info.layout.bounds(0)[1])
         if (data := data_in(info.layout, chunks)) is None:
             return
-        sources = [MergeSource(one.uid, one.coefficient, self.path(one.digest)) for one in recipe.contributors]
-        try:
+        previous, header = self.path(recipe.base) if recipe.base else None, read_header(reference)
+        with blaming():
             sums = merge_range(
                 recipe.method,
-                sources,
-                self.path(recipe.base) if recipe.base else None,
+                self._models(recipe),
+                previous,
                 parts.path,
-                read_header(reference),
+                header,
                 data,
                 influence=True,
                 on_read=on_read,
             )
-        except Faulty as error:
-            uid, fault = next(iter(error.faults.items()))
-            raise Unusable(uid, "non-finite", fault.text) from error
-        except ModelUnreadable as error:
-            if error.uid is None:
-                raise MergeError(f"the base of the round cannot be read: {error.reason}") from error
-            raise Unusable(error.uid, "unreachable", error.reason) from error
         if sums is not None:
             self.influences.keep(recipe.name, task.slice, sums)
+
+    def _look(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> str:
+        """Looks at what is here, in a thread; returns the digest of what is seen. Raises `Unusable`, `MergeError`,
+        `StoreError`."""
+        recipe, header = task.recipe, read_header(self._store.path(info.root))
+        previous, part = self.path(recipe.base) if recipe.base else None, data_in(info.layout, chunks) or NOTHING
+        with blaming():
+            seen = gram_part(self._models(recipe), previous, header, part, look_of(recipe), on_read=on_read)
+        self.looks.keep(recipe.name, task.slice, seen)
+        return seen.digest
+
+    def _models(self, recipe: Recipe) -> list[MergeSource]:
+        return [MergeSource(one.uid, one.coefficient, self.path(one.digest)) for one in recipe.contributors]
 
     # --- slices that others have merged -------------------------------------------------------------------------------
 
     async def fetch(self, task: FetchSlice) -> None:
-        """Fetches a slice that others have merged."""
+        """Fetches a slice that others have merged, or what they see of it."""
         sources = self._sources(task.holders)
+        if task.seen_of:
+            await self._fetch_seen(task, list(sources))
+            return
         with self._store.pinned(task.recipe), self._measured(sources) as links:
             try:
                 info = self._reference()
@@ -291,6 +303,28 @@ class SliceWork:
                 self._emit(LocalFailure(task, str(error)))
             else:
                 self._emit(SliceFetched(task.recipe, task.slice, task.root))
+
+    async def _fetch_seen(self, task: FetchSlice, sources: Sequence[Source]) -> None:
+        try:
+            info = self._reference()
+            part = data_in(info.layout, chunks_of(info.layout, task.start, task.stop)) or NOTHING
+            await self.looks.fetch(task, read_header(self._store.path(info.root)), part, sources)
+        except (TransferError, NoLayout, StoreError, TensorFileError) as error:
+            logger.info("%s", error)
+            self._emit(SliceMissing(task.recipe, task.slice, str(error)))
+        else:
+            self._emit(SliceFetched(task.recipe, task.slice, task.root))
+
+    async def weigh(self, task: WeighModels) -> None:
+        """Finds the coefficients, from what is seen of all slices."""
+        try:
+            header = read_header(self._store.path(self._reference().root))
+            found = await asyncio.to_thread(self.looks.weigh, task, header)
+        except (NoLayout, StoreError, TensorFileError, PartError) as error:
+            logger.warning("The models of round %d are not weighed here: %s", task.recipe.round, error)
+            self._emit(LocalFailure(task, str(error)))
+        else:
+            self._emit(found or SlicesLost(task.recipe.name))
 
     async def assemble(self, task: Assemble, slices: Sequence[Slice], models: int) -> None:
         """Makes a model of all slices. `models`: how many it is merged from; 0: their influence is of no interest."""

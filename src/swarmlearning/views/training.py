@@ -111,12 +111,14 @@ class Participation(msgspec.Struct, frozen=True):
 
 class Slices(msgspec.Struct, frozen=True):
     """How far a round has come that is merged in slices: `merged` of `count` are, each by one of `mergers` sites.
-    `waits`: the slices that are still to come, by the member that merges them."""
+    `waits`: the slices that are still to come, by the member that merges them. `look`: its number, while models are
+    only looked at; then `merged` are those seen."""
 
     count: int
     merged: int
     mergers: int
     waits: dict[str, int]
+    look: int = 0
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -203,7 +205,7 @@ def slices_of(state: Training, current: Round) -> Slices | None:
     waits = Counter(each.merger for each in slicing.slices if not live_holders(each, there))
     mergers = {each.merger for each in slicing.slices}
     count = len(slicing.slices)
-    return Slices(count, count - waits.total(), len(mergers), dict(sorted(waits.items())))
+    return Slices(count, count - waits.total(), len(mergers), dict(sorted(waits.items())), slicing.look)
 
 
 def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) -> Waiting:
@@ -276,7 +278,9 @@ def activity(state: Training, member: Member) -> Activity:
 
 def _merges(state: Training, current: Round, uid: str) -> bool:
     slices = slices_of(state, current)
-    return uid == current.leader if slices is None else uid in slices.waits
+    if slices is None or (slices.look and not slices.waits):  # the leader weighs what all have seen
+        return uid == current.leader
+    return uid in slices.waits
 
 
 def _awaited(state: Training, uid: str) -> Awaited:

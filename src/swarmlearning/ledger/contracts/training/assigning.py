@@ -92,7 +92,7 @@ def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: 
         raise Rejection(Code.NO_CHANGE, f"{leader} holds slice {index} itself, or merges it")
     if found.passed > term:
         raise Rejection(Code.NO_CHANGE, f"slice {index} was given to another member in term {term} already")
-    out = {found.merger, *found.roots} | unable_to(slicing, index)
+    out = {found.merger, *found.roots, *found.seen} | unable_to(slicing, index)
     able = mergers(state, slicing)
     able = [uid for uid in able if uid not in out] or [uid for uid in _spare(state, able) if uid not in out]
     others = [uid for uid in able if uid != leader and uid not in found.former]

@@ -327,6 +327,18 @@ class Checked(Body, frozen=True, omit_defaults=True):
     wrong: Annotated[tuple[Count, ...], msgspec.Meta(max_length=128)] = ()
 
 
+class Weigh(Body, frozen=True, omit_defaults=True):
+    """The leader has gathered what mergers see of all slices in the look of this recipe. `coefficients`: of its
+    contributors, in order; they sum to 2^29 (`weighing.WHOLE`). `again`: one more look is needed, about the mean with
+    these; else all merge with them."""
+
+    round: Count
+    term: Count
+    recipe: Digest
+    coefficients: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1, max_length=64)]
+    again: bool = False
+
+
 TrainingBody: TypeAlias = (
     CreateContract
     | ChangeMembers
@@ -350,4 +362,5 @@ TrainingBody: TypeAlias = (
     | Reassign
     | Check
     | Checked
+    | Weigh
 )

@@ -92,7 +92,7 @@ def _made(state: Training, result: Result, slicing: Slicing) -> Checks:
     for each in slicing.slices:
         first, *others = merged_by(each)
         merged.append(Slice(each.start, each.stop, first, tuple(others)))
-    recipe = recipe_of(state, result.closed, slicing.excluded)
+    recipe = recipe_of(state, result.closed, slicing)
     return Checks(result.closed.number, result.digest, recipe, tuple(merged), parts)
 
 

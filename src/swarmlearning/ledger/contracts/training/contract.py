@@ -46,6 +46,7 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Stop,
     Submit,
     Void,
+    Weigh,
 )
 from swarmlearning.ledger.contracts.training.changing import change_members, owner_alone, present_members
 from swarmlearning.ledger.contracts.training.charter import check_charter, create
@@ -169,6 +170,7 @@ _OF_SLICES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Perm
     Reassign: (lambda s, body, tx: slicing.reassign(s, body, tx.sender), _BY_SL),
     Check: (lambda s, body, tx: checking.check(s, body, tx.sender), _BY_SL),
     Checked: (lambda s, body, tx: checking.checked(s, body, tx.sender), _BY_SL),
+    Weigh: (lambda s, body, tx: slicing.weigh(s, body, tx.sender), _BY_SL),
 }
 
 

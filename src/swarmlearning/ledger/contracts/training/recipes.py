@@ -1,6 +1,7 @@
 """The recipe of a round, and how its model is cut into slices. Pure."""
 
 from collections.abc import Collection
+from typing import Final
 
 from swarmlearning.ledger.contracts.training.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.sizes import model_size
@@ -8,24 +9,39 @@ from swarmlearning.ledger.contracts.training.slices import Capacity, Contributor
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.submissions import kept_back
 from swarmlearning.ledger.contracts.training.transitions import place_in
-from swarmlearning.ledger.contracts.training.weighing import coefficients
+from swarmlearning.ledger.contracts.training.weighing import coefficients, median_of_few
 
-SLICED_METHODS = frozenset({"mean", "coordmedian"})
-"""Those for which the coefficients are known as soon as the contributors are fixed."""
+SLICED_METHODS: Final = frozenset({"mean", "coordmedian", "geomedian"})
+LOOKED_AT: Final = "geomedian"
+"""The method whose coefficients follow from the models."""
+MOST_LOOKED_AT: Final = 64
+"""Models: what is seen of more is too much to send (`merge/parts.py`)."""
+MOST_LOOKS: Final = 2
 
 
-def recipe_of(state: Training, current: Round, excluded: Collection[Exclusion]) -> Recipe:
-    """All that the bytes of the round's result follow from, without those excluded."""
+def recipe_of(state: Training, current: Round, slicing: Slicing | None = None) -> Recipe:
+    """All that the bytes of the round's result follow from; or of a look, where coefficients are not known yet. Of
+    other contributors than those that a leader has weighed the looks begin anew."""
     assert state.terms is not None
-    return Recipe(
-        network=state.network,
-        contract=state.name,
-        run=state.run,
-        round=current.number,
-        method=state.terms.merge_method,
-        base=current.base,
-        contributors=contributions(state, current, excluded),
-    )
+    method, look = state.terms.merge_method, 0
+    parts = contributions(state, current, slicing.excluded if slicing else ())
+    if method == LOOKED_AT:
+        if slicing and [_model(one) for one in slicing.weighed] == [_model(one) for one in parts]:
+            parts, look = slicing.weighed, slicing.look
+        elif few := median_of_few([one.coefficient for one in parts]):
+            parts = weighed(parts, few)
+        else:
+            look = 1
+    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, look)
+
+
+def weighed(parts: Collection[Contributor], shares: Collection[int]) -> tuple[Contributor, ...]:
+    """These models with these coefficients."""
+    return tuple(Contributor(one.uid, one.digest, share) for one, share in zip(parts, shares, strict=True))
+
+
+def _model(one: Contributor) -> tuple[str, str]:
+    return one.uid, one.digest
 
 
 def contributions(state: Training, current: Round, excluded: Collection[Exclusion]) -> tuple[Contributor, ...]:
@@ -40,17 +56,21 @@ def divided(state: Training, current: Round) -> Slicing | None:
     """The frozen round cut into slices; None where that cannot be: two members that can merge are needed, and two
     models, of more than one chunk."""
     terms, size = state.terms, model_size(state, current)
-    recipe = recipe_of(state, current, ())
+    recipe = recipe_of(state, current)
     digests = {one.digest for one in recipe.contributors}
     single = terms is not None and terms.initial == "one" and current.number == 0
     if recipe.method not in SLICED_METHODS or single or len(digests) < 2 or not size:
+        return None
+    if recipe.look and len(recipe.contributors) > MOST_LOOKED_AT:
         return None
     if len(able := _mergers(state, current)) < 2:
         return None
     sites = [uid for uid, member in state.members.items() if member.present]
     slowest = min((each.capacity for each in state.links if each.capacity and each.uid in sites), default=0)
     slices = divide(able, len(sites), size, slowest)
-    return Slicing(current.number, recipe.name, slices) if len({each.merger for each in slices}) > 1 else None
+    if len({each.merger for each in slices}) < 2:
+        return None
+    return Slicing(current.number, recipe.name, slices, look=recipe.look)
 
 
 def place(state: Training, uid: str) -> str:

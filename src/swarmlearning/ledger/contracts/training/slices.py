@@ -5,6 +5,10 @@ its chunks (`chunks_of`). What determines the bytes of every slice is the *recip
 with their models and integer coefficients. It is fixed before anybody merges, so a merger's statement about a slice
 holds for the recipe, whoever leads, and two different ones show that somebody lies.
 
+The coefficients of a geometric median are not known before all of every model was looked at. So such a round begins
+with a *look*, of which the recipe is one of its own: each merger states what it sees of its slices, sums that the
+leader gathers; and the coefficients that follow from these are on the ledger before anybody merges (`Weigh`).
+
 A model has at least as many chunks as mergers, and each merger four slices, so that early ones travel while late ones
 are merged; more where a link is so slow that a model takes long, since what is merged last travels alone. Shares follow
 from the links that members state: a site downloads its share of each model, and what others have merged; shares are
@@ -59,8 +63,12 @@ class Contributor(msgspec.Struct, frozen=True):
     coefficient: int
 
 
-class Recipe(msgspec.Struct, frozen=True):
-    """All that the bytes of a result follow from; `contributors` are in the order of their UIDs."""
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that the bytes of a result follow from; `contributors` are in the order of their UIDs.
+
+    `look`: 0, or the number of a look, which is about the median of the first three models, the second one about the
+    weighted mean of all; the coefficients are the weights then, in the first one those that were submitted.
+    """
 
     network: str
     contract: str
@@ -69,6 +77,7 @@ class Recipe(msgspec.Struct, frozen=True):
     method: MergeMethod
     base: str
     contributors: tuple[Contributor, ...]
+    look: int = 0
 
     @property
     def name(self) -> str:
@@ -81,7 +90,9 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `roots`: by merger, the digest that it has stated of the slice's chunks. `copies`: by such a digest, others that
     hold what it names. `ruled`: the digest that counts where mergers contradict each other, and nobody is left to ask.
-    `passed`: 1 + the term in which a leader has given the slice to another member last.
+    `passed`: 1 + the term in which a leader has given the slice to another member last. `seen`: in a look, by merger,
+    the digest of what it sees of the slice. Sums differ in their last bits between machines, so several may be true;
+    a leader goes on from any of them.
     """
 
     start: int
@@ -92,6 +103,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
     copies: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     ruled: str = ""
     passed: int = 0
+    seen: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -115,10 +127,10 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def holders(self) -> set[str]:
-        """Who has stated that it holds the slice with that digest."""
+        """Who has stated that it holds the slice with that digest; in a look, what it sees of it."""
         root = self.root
         if not root:
-            return set()
+            return set(self.seen)
         return {uid for uid, stated in self.roots.items() if stated == root}.union(self.copies.get(root, ()))
 
     @property
@@ -145,13 +157,18 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A round that is merged in slices: `recipe` is the name of its present one, without those `excluded`."""
+    """A round that is merged in slices: `recipe` is the name of its present one, without those `excluded`.
+
+    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated.
+    """
 
     round: int
     recipe: str
     slices: tuple[Slice, ...]
     excluded: tuple[Exclusion, ...] = ()
     faults: tuple[Fault, ...] = ()
+    look: int = 0
+    weighed: tuple[Contributor, ...] = ()
 
     def with_slice(self, index: int, changed: Slice) -> "Slicing":
         """A copy with this slice in the place of the one that had this index."""
@@ -244,7 +261,7 @@ def units_read(slicing: Slicing, uid: str) -> int:
 
 def live_holders(found: Slice, alive: set[str]) -> set[str]:
     """Those of its holders that are alive."""
-    return alive & found.holders if found.roots else set()
+    return alive & found.holders if found.roots or found.seen else set()
 
 
 def expected_bytes(slicing: Slicing, uid: str, size: int, models: int) -> int:

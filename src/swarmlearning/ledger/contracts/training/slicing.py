@@ -13,6 +13,8 @@ goes wrong is settled by what members state, in `follow`, after each transaction
   reported most is left out.
 - Mergers that state different digests for one slice: a third decides, by merging it, too; where none is left, what most
   of those have stated that are there, or the leader has.
+- By the geometric median mergers look at their slices first, and the leader states the coefficients that follow from
+  what they see (`Weigh`): a new recipe, which all merge by. With other contributors they look anew.
 - A slice that nobody holds from whom others can fetch is merged again, also of a result that stands: contributors keep
   their models until all present members have it.
 - Where no member is there that could merge slices, or no model is left, the leader makes the result as in any other
@@ -44,9 +46,18 @@ from swarmlearning.ledger.contracts.training.bodies import (
     ReportFault,
     Sliced,
     StateLink,
+    Weigh,
 )
 from swarmlearning.ledger.contracts.training.majorities import all_hold
-from swarmlearning.ledger.contracts.training.recipes import contributions, divided, place, recipe_of
+from swarmlearning.ledger.contracts.training.recipes import (
+    LOOKED_AT,
+    MOST_LOOKS,
+    contributions,
+    divided,
+    place,
+    recipe_of,
+    weighed,
+)
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Fault, Link, Recipe, Slice, Slicing, live_holders, roots_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, enough
@@ -56,9 +67,11 @@ from swarmlearning.ledger.contracts.training.transitions import (
     member_of,
     round_led,
     standing_result,
+    terms_of,
     without_slices,
 )
 from swarmlearning.ledger.contracts.training.ways import Ways, least_ms_of_one
+from swarmlearning.ledger.contracts.training.weighing import WHOLE
 
 MOST_DETAIL = 100
 """Characters that are kept of what a merger says about a fault."""
@@ -77,14 +90,17 @@ def state_link(state: Training, body: StateLink, uid: str) -> Training:
 
 
 def sliced(state: Training, body: Sliced, uid: str) -> Training:
-    """A merger has merged its slice; so may have one that had it before, whose word counts as much. Raises
-    `Rejection`."""
+    """A merger has merged its slice, or in a look has looked at it; so may have one that had it before, and whose word
+    counts as much. Raises `Rejection`."""
     slicing, found = _slice(state, body.round, body.recipe, body.slice)
     if uid not in found.readers:
         raise Rejection(Code.NOT_MERGER, f"slice {body.slice} of round {body.round} is for {found.merger}, not {uid}")
-    if uid in found.roots:
+    if uid in found.roots or uid in found.seen:
         raise Rejection(Code.NO_CHANGE, f"{uid} has stated slice {body.slice} of round {body.round} already")
-    changed = msgspec.structs.replace(found, roots={**found.roots, uid: body.root})
+    if slicing.look:
+        changed = msgspec.structs.replace(found, seen={**found.seen, uid: body.root})
+    else:
+        changed = msgspec.structs.replace(found, roots={**found.roots, uid: body.root})
     return _with(state, slicing.with_slice(body.slice, changed))
 
 
@@ -118,7 +134,7 @@ def report_fault(state: Training, body: ReportFault, uid: str) -> Training:
         raise Rejection(Code.NOT_A_MEMBER, f"{body.exclusion.uid} contributes nothing to round {body.round}")
     if body.exclusion.reason == "kept-back":
         raise Rejection(Code.WRONG_CONTRIBUTORS, "what a site keeps back follows from the ledger")
-    if uid in found.roots or uid in unable_to(slicing, body.slice):
+    if uid in found.roots or uid in found.seen or uid in unable_to(slicing, body.slice):
         raise Rejection(Code.NO_CHANGE, f"{uid} has merged slice {body.slice}, or reported already why it cannot")
     shortened = msgspec.structs.replace(body.exclusion, detail=body.exclusion.detail[:MOST_DETAIL])
     fault = Fault(body.slice, uid, shortened)
@@ -132,6 +148,26 @@ def reassign(state: Training, body: Reassign, uid: str) -> Training:
     for index in body.slices:
         slicing = passed_on(state, slicing, index, uid, body.term)
     return _with(state, slicing)
+
+
+def weigh(state: Training, body: Weigh, uid: str) -> Training:
+    """The leader states the coefficients that follow from what mergers see of all slices. From now on they are those of
+    the recipe, whoever leads. Raises `Rejection`."""
+    current = round_led(state, body.round, body.term, uid)
+    slicing, _ = _slice(state, current.number, body.recipe, 0)
+    if not slicing.look:
+        raise Rejection(Code.NO_CHANGE, f"the coefficients of round {body.round} are known already")
+    if unseen := sum(not each.seen for each in slicing.slices):
+        raise Rejection(Code.NOT_MERGED, f"{unseen} of {len(slicing.slices)} slices have not been looked at yet")
+    parts = recipe_of(state, current, slicing).contributors
+    if len(body.coefficients) != len(parts) or sum(body.coefficients) != WHOLE:
+        raise Rejection(Code.WRONG_CONTRIBUTION, f"each of {len(parts)} models has a coefficient; they sum to {WHOLE}")
+    if body.again and slicing.look == MOST_LOOKS:
+        raise Rejection(Code.WRONG_CONTRIBUTION, f"after {MOST_LOOKS} looks the coefficients are known")
+    found = msgspec.structs.replace(
+        slicing, look=slicing.look + 1 if body.again else 0, weighed=weighed(parts, body.coefficients)
+    )
+    return _with(state, _anew(found, recipe_of(state, current, found)))
 
 
 def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
@@ -148,6 +184,10 @@ def _check_slices(state: Training, current: Round, slicing: Slicing, body: Publi
     kept = kept_back(current.submissions, current.base)
     if {part.uid for part in body.receipt.exclusions} - kept != {part.uid for part in slicing.excluded} - kept:
         raise Rejection(Code.WRONG_CONTRIBUTORS, "left out of a round merged in slices is whom its mergers agree on")
+    shares = {one.uid: one.coefficient for one in recipe_of(state, current, slicing).contributors}
+    wrong = [part.uid for part in body.receipt.contributions if part.coefficient != shares.get(part.uid, 0)]
+    if terms_of(state).merge_method == LOOKED_AT and wrong:
+        raise Rejection(Code.WRONG_CONTRIBUTION, f"the coefficient of {wrong[0]} is another one on the ledger")
     if lacking := not_held(state, slicing, uid):
         raise Rejection(
             Code.NOT_MERGED, f"{len(lacking)} of {len(slicing.slices)} slices are not held by another member yet"
@@ -217,7 +257,7 @@ def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Tra
     could merge slices, the leader makes the result as in any other round."""
     excluded = tuple(each for each in known.excluded if each.uid in current.submissions)
     present = msgspec.structs.replace(known, excluded=excluded)
-    recipe = recipe_of(state, current, excluded)
+    recipe = recipe_of(state, current, present)
     if not recipe.contributors or (alive(state) and not mergers(state, present)):
         return without_slices(state, current.number)
     return state if recipe.name == known.recipe else _with(state, _anew(present, recipe))
@@ -225,12 +265,15 @@ def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Tra
 
 def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
     """Nothing is stated about this recipe yet. Who has read a slice before may merge it, too, and has read it."""
+    kept = slicing.weighed if slicing.weighed == recipe.contributors else ()
     slices = tuple(
         Slice(each.start, each.stop, each.merger, each.former, passed=each.passed) for each in slicing.slices
     )
     contributors = {each.uid for each in recipe.contributors}
     faults = tuple(each for each in slicing.faults if each.uid in contributors)
-    return msgspec.structs.replace(slicing, recipe=recipe.name, slices=slices, faults=faults)
+    return msgspec.structs.replace(
+        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept
+    )
 
 
 def _timed(state: Training, now_ms: int) -> Training:

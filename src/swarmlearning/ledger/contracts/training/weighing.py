@@ -5,7 +5,7 @@ same integers, so a leader's receipt can be checked.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
@@ -14,6 +14,8 @@ from swarmlearning.ledger.contracts.training.state import Training
 
 LARGEST_SUM = 2**28
 """Coefficients that sum to more are rounded to this sum: the merge's arithmetic is exact for sums of up to 2^29."""
+WHOLE = 2**29
+"""The sum of a geometric median's coefficients (`merge.arithmetic.GRID`)."""
 THOUSANDTHS = 1000
 """The unit of `Charter.max_organisation_weight`."""
 
@@ -34,6 +36,13 @@ def coefficients(state: Training, weights: Mapping[str, int]) -> dict[str, int]:
     if multiple * total <= LARGEST_SUM:
         return {uid: int(weight * multiple) for uid, weight in scaled.items()}
     return {uid: max(1, int(weight * LARGEST_SUM / total)) if weight else 0 for uid, weight in scaled.items()}
+
+
+def median_of_few(weights: Sequence[int]) -> tuple[int, ...]:
+    """The coefficients of a geometric median that is known whatever the models are: the one that has half of the weight
+    or more is the median; of two that weigh the same it is the mean. Empty where they have to be looked at."""
+    heavy = [index for index, weight in enumerate(weights) if 2 * weight >= sum(weights)]
+    return tuple(WHOLE // len(heavy) if index in heavy else 0 for index in range(len(weights))) if heavy else ()
 
 
 def _capped(state: Training, weights: Mapping[str, int], cap: Fraction) -> dict[str, Fraction]:

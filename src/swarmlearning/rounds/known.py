@@ -1,0 +1,43 @@
+"""What one node knows of the slices of one recipe."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from swarmlearning.ledger.contracts.training.slices import Slice
+from swarmlearning.rounds.slices import Assembled, FetchSlice, MergeSlice, SliceUnmergeable, Weighed
+
+
+@dataclass
+class Progress:
+    """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself (in a
+    look: the digests of what is seen of them); faults that it has `found` by slice; of slices to fetch the holders that
+    were `tried`, how often another one was first (`turns`), and how often none has given it (`missed`); the `result`
+    that was made of all, with these `roots`, or the coefficients that follow from a look (`weighed`). `in_vain`:
+    something has failed since the result stands."""
+
+    here: dict[int, str] = field(default_factory=dict)
+    merged: dict[int, str] = field(default_factory=dict)
+    found: dict[int, SliceUnmergeable] = field(default_factory=dict)
+    turns: dict[int, int] = field(default_factory=dict)
+    tried: dict[int, set[str]] = field(default_factory=dict)
+    missed: Counter[int] = field(default_factory=Counter)
+    result: Assembled | None = None
+    roots: tuple[str, ...] = ()
+    weighed: Weighed | None = None
+    in_vain: bool = False
+
+
+def is_here(known: Progress, index: int, found: Slice) -> bool:
+    """True if the slice is here with the root that counts; in a look, what a merger sees of it."""
+    here = known.here.get(index, "")
+    return here != "" and here in (found.root, *found.seen.values())
+
+
+def slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:
+    """The recipe's name, and the slice."""
+    return (work.recipe if isinstance(work, FetchSlice) else work.recipe.name), work.slice
+
+
+def subject(kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> str:
+    """Of pauses: while nobody serves a slice it is merged all the same."""
+    return f"{recipe}/{index}/{kind.__name__}"

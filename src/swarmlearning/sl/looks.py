@@ -1,0 +1,99 @@
+"""What this node sees of models that are merged by the geometric median in slices, and as leader what all see.
+
+Whoever is to merge a slice takes the inner products of the models' differences there (`merge/parts.py`), and states
+their digest on the ledger; the leader asks for them, and finds the coefficients from the sum over all slices. What it
+is sent is bounded, has that digest, and is such as models could give; whether it is true shows who computes it again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from swarmlearning.ledger.contracts.training.slices import Recipe
+from swarmlearning.merge.arithmetic import GRID
+from swarmlearning.merge.geomedian import Look, on_grid, settle
+from swarmlearning.merge.parts import GramPart, PartError
+from swarmlearning.merge.streaming import Range
+from swarmlearning.models.connections import Source
+from swarmlearning.models.transfer import Fetcher, TransferError
+from swarmlearning.rounds.slices import FetchSlice, Weighed, WeighModels
+from swarmlearning.tensors.file import Header
+
+SECONDS: Final = 20.0
+"""In which those who have stated the same have to answer; links are busy with models meanwhile."""
+REMEMBERED: Final = 4
+"""Looks of which a node knows what was seen."""
+MOST_BYTES: Final = 20 * 1024
+"""Of one slice: 64 models take 17 KB."""
+
+logger = logging.getLogger("swarm.SL")
+
+
+def look_of(recipe: Recipe) -> Look:
+    """The look that a recipe names."""
+    if recipe.look == 1:
+        return Look()
+    return Look(tuple(one.coefficient / GRID for one in recipe.contributors))
+
+
+class Looks:
+    """What is seen of this node's slices, and a leader's of all; by the names of looks. `height` is that of the
+    ledger."""
+
+    def __init__(self, fetcher: Fetcher, height: Callable[[], int]) -> None:
+        self._fetcher = fetcher
+        self._height = height
+        self._own: dict[str, dict[int, GramPart]] = {}
+        self._gathered: dict[str, dict[str, GramPart]] = {}
+
+    def keep(self, recipe: str, index: int, part: GramPart) -> None:
+        """Remembers what is seen of a slice here; in any thread."""
+        self._own.setdefault(recipe, {})[index] = part
+        while len(self._own) > REMEMBERED:
+            del self._own[next(iter(self._own))]
+
+    def of(self, recipe: str, index: int) -> bytes | None:
+        """What is seen of a slice here, for others; None where that is not known."""
+        part = self._own.get(recipe, {}).get(index)
+        return part.to_bytes() if part else None
+
+    async def fetch(self, task: FetchSlice, header: Header, part: Range, sources: Sequence[Source]) -> None:
+        """Gathers what these see of a slice. Raises `TransferError` where none of them gives what was stated."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                for source in sources:
+                    if (found := await self._ask(task, header, part, source)) is not None:
+                        self._gathered.setdefault(task.recipe, {})[task.root] = found
+                        while len(self._gathered) > REMEMBERED:
+                            del self._gathered[next(iter(self._gathered))]
+                        return
+        except TimeoutError:
+            pass
+        raise TransferError(f"what is seen of slice {task.slice} of {task.recipe[:16]} cannot be had")
+
+    async def _ask(self, task: FetchSlice, header: Header, part: Range, source: Source) -> GramPart | None:
+        try:
+            data = await self._fetcher.sums("seen", task.recipe, task.slice, source, MOST_BYTES, self._height())
+            found = GramPart.read(data, header, part, task.seen_of)
+        except (TransferError, PartError) as error:
+            logger.info("Slice %d of %s: %s", task.slice, task.recipe[:16], error)
+            return None
+        return found if found.digest == task.root else None
+
+    def weigh(self, task: WeighModels, header: Header) -> Weighed | None:
+        """The coefficients that follow from what is seen of all slices; None where that is not all here. Raises
+        PartError."""
+        name = task.recipe.name
+        known = {part.digest: part for part in self._own.get(name, {}).values()} | self._gathered.get(name, {})
+        parts = [known[digest] for digest in task.roots if digest in known]
+        if len(parts) < len(task.roots):
+            return None
+        found = settle(task.weights, header, look_of(task.recipe), parts)
+        again = isinstance(found, Look)
+        shares = on_grid(np.array(found.about)) if isinstance(found, Look) else found
+        if min(shares) < 0 or sum(shares) != GRID:
+            raise PartError(f"no coefficients follow from what is seen of {name[:16]}: {shares[:3]}...")
+        return Weighed(name, shares, again)
