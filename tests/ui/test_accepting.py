@@ -99,12 +99,15 @@ async def served(app: ASGIApp, bounds: Bounds, context: ssl.SSLContext | None = 
 
 
 async def answered(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the connection ends."""
+    """All that comes until the connection ends; also what lies here unread when it is reset."""
+    got = b""
     async with asyncio.timeout(SECONDS):
         try:
-            return await reader.read()
+            while part := await reader.read(2**16):
+                got += part
         except ConnectionError:
-            return b""
+            got += bytes(reader._buffer)  # type: ignore[attr-defined]
+    return got
 
 
 async def one_answer(reader: asyncio.StreamReader) -> bytes:
