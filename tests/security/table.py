@@ -141,7 +141,9 @@ ROWS = (
         (
             *checks_in(
                 "models/test_hostile_sources",
-                "a_source_that_sends_no_more_of_the_model_is_given_up_whatever_else_it_sends",
+                "a_source_that_sends_too_little_of_the_model_is_given_up_whatever_else_it_sends",
+                "a_source_whose_answer_never_begins_is_given_up_whatever_it_sends",
+                "a_source_that_sends_without_end_is_given_up_by_what_it_has_sent",
                 "no_answer_of_a_source_is_more_than_a_failure_of_that_source",
                 "a_source_that_drips_its_tls_handshake_is_given_up",
             ),
