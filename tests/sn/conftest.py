@@ -3,23 +3,15 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from support.local_sn import Member, member, running_sn
 from support.uvloops import identities_of, pytest_asyncio_loop_factories, workspace
-from swarmlearning.api import client
 from swarmlearning.identity.identity import Identity
 
 __all__ = ["pytest_asyncio_loop_factories", "workspace"]
 
 identities = identities_of("SN-1", "SL-1", "SL-2", "SWCI-1")
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers of blocks wait for an SN in their own process, which is as slow as they are on a busy machine."""
-    monkeypatch.setattr(client, "SILENCE_SECONDS", 60.0)
 
 
 @pytest_asyncio.fixture

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,7 +15,9 @@ from support.uids import uid
 from swarmlearning.api.client import Refusal, Unavailable
 from swarmlearning.ledger.bodies import Announce, NodeType, Quotas, SetQuotas
 from swarmlearning.rates import Rate
+from swarmlearning.sn.api import blocks as blocks_api
 from swarmlearning.sn.api import transactions
+from swarmlearning.sn.api.service import Sn
 
 OWNERS: dict[str, tuple[str, NodeType]] = {
     "SWCI-1": ("CA-1", "SWCI"),
@@ -64,10 +67,21 @@ async def test_block_streams_of_one_organisation_are_bounded_by_its_quota_and_ot
             await anext(other)
 
 
-async def test_an_organisation_waits_for_past_blocks_over_its_quota_but_not_for_new_ones(shared: Network) -> None:
+async def test_an_organisation_waits_for_past_blocks_over_its_quota_but_not_for_new_ones(
+    shared: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await shared.limit(Quotas(history_bytes=1))
-    sl = shared.nodes["SL-1"]
+    sl, begun, events = shared.nodes["SL-1"], asyncio.Event(), blocks_api._events
     head = (await sl.catch_up()).height
+
+    async def noted(sn: Sn, start: int, *rest: Any) -> AsyncIterator[bytes]:
+        async for event in events(sn, start, *rest):
+            if start > head:
+                begun.set()
+            yield event
+
+    monkeypatch.setattr(blocks_api, "COMMENT_SECONDS", 0.2)
+    monkeypatch.setattr(blocks_api, "_events", noted)
     async with aclosing(shared.nodes["SL-2"].client.blocks(0)) as past, aclosing(sl.client.blocks(0)) as other:
         await anext(past)
         waiting = asyncio.ensure_future(anext(past))
@@ -75,6 +89,7 @@ async def test_an_organisation_waits_for_past_blocks_over_its_quota_but_not_for_
             await anext(other)
         async with aclosing(shared.nodes["SWCI-2"].client.blocks(head + 1)) as new:
             coming = asyncio.ensure_future(anext(new))
+            await begun.wait()  # what is on the chain before counts as history
             await sl.send(Announce({}))
             await coming
         assert not waiting.done()
