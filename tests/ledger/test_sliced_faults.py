@@ -207,6 +207,17 @@ def test_where_too_few_are_left_the_round_is_collected_again_and_the_finders_wor
         play.submit(victim)
 
 
+def test_who_one_cannot_reach_and_another_calls_unusable_is_not_barred() -> None:
+    """An adversary did so, and a site whose link had failed could never take part again (seed 134)."""
+    play = frozen("a", "b", "c", min_peers=3)
+    victim = play.leader
+    first, second = play.others(victim)
+    play.fault(play.of(first)[0], victim, "unreachable")
+    play.fault(play.of(second)[0], victim, "non-finite")
+    assert (play.round.phase, play.state.slicings) == ("collecting", ()), "leaders try by themselves"
+    assert (play.round.barred, play.round.unreachable) == ({}, (victim,))
+
+
 def test_where_all_mergers_accuse_different_contributors_the_one_accused_most_is_left_out() -> None:
     """Nobody can merge, and no two agree: the round goes on all the same."""
     play = opened("a", "b", "c", "d", "e", min_peers=2)
