@@ -12,7 +12,15 @@ from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.serving import rounds_of
-from swarmlearning.ledger.contracts.training.slices import MOST_MERGERS, UNITS, Recipe, Slicing, units_read
+from swarmlearning.ledger.contracts.training.sizes import model_size
+from swarmlearning.ledger.contracts.training.slices import (
+    LEAST_CHUNK,
+    MOST_MERGERS,
+    UNITS,
+    Recipe,
+    Slicing,
+    units_read,
+)
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.slices import Assemble, MergeSlice, Weighed, WeighModels
@@ -190,7 +198,9 @@ class SliceWitness:
     def _check_shares(self, state: Training, slicing: Slicing) -> None:
         """Nobody gets more than twice the mean share by its own word."""
         able = [uid for uid in mergers(state, slicing) if state.members[uid].present]
-        most = 2 * UNITS / max(1, min(len(able), MOST_MERGERS, len(slicing.slices))) + 2
+        assert state.round is not None
+        chunks = -(-model_size(state, state.round) // LEAST_CHUNK)
+        most = 2 * UNITS / max(1, min(len(able), MOST_MERGERS, chunks)) + 2
         for uid in able:
             require(units_read(slicing, uid) <= most, f"{uid} is to merge far more than others: {slicing.slices}")
 
