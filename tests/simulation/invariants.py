@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from simulation.checks import CheckWitness
 from simulation.ledger import CONTRACT
+from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
 from simulation.unsigned import papers
 from simulation.violation import Violation, require
@@ -178,12 +179,11 @@ class Witness:
         assert now is not None
         prompt = self._prompt and not self._swarm.intruders
         own = sender == was.leader
-        serves = not (
-            self._swarm.sliced and getattr(self._sites.get(was.leader), "trickling", False)
-        )  # else nobody gets what it has merged
-        require(
-            own or was.term == now.term or not prompt or not serves, f"{was.leader} stands still in round {was.number}"
-        )
+        serves = not (self._swarm.sliced and getattr(self._sites.get(was.leader), "trickling", False))
+        # Else nobody gets what it has merged, or it does not get what others have (seed 533).
+        reaches = not self._swarm.struck[BROKEN_PAIR]
+        waits = own or was.term == now.term or not (prompt and serves and reaches)
+        require(waits, f"{was.leader} stands still in round {was.number}")
 
     def _voided(self, before: Training, after: Training, number: int) -> None:
         alive = {uid for uid, one in before.members.items() if one.attendance in ("present", "ml-lost")}

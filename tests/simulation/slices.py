@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 WEIGHING_SECONDS = 0.01
 DRIPPED_SECONDS = 20.0
 """Seconds until what is seen of a slice comes too slowly (`sl/looks.py`)."""
+BROKEN_PAIR = "pair of sites that do not reach each other"
 PAIR_SECONDS = 200.0
 """Seconds for which two sites do not reach each other."""
 
@@ -67,7 +68,7 @@ def add_slice_troubles(swarm: "Swarm", seed: int) -> None:
         one, other = dice.sample(list(swarm.sites), 2)
         begins, lasts = dice.uniform(0.0, PAIR_SECONDS / 5), dice.uniform(1.0, PAIR_SECONDS)
         swarm.until_healed(begins + lasts)
-        swarm.struck["pair of sites that do not reach each other"] += 1
+        swarm.struck[BROKEN_PAIR] += 1
         swarm.clock.after(begins, lambda: swarm.cut({one}, {other}, lasts))
 
 
