@@ -55,9 +55,8 @@ class Sharer(Node):
     def fetches(self, *indexes: int) -> list[Action]:
         """These slices, or all that are stated, have come."""
         known = [index for index, each in enumerate(self.sliced.slicing.slices) if each.root]
-        return self._all(
-            [SliceFetched(self.recipe, index, self.sliced.slice(index).root) for index in indexes or known]
-        )
+        slices = {index: self.sliced.slice(index) for index in indexes or known}
+        return self._all([SliceFetched(self.recipe, index, each.root) for index, each in slices.items()])
 
     def _all(self, events: Sequence[object]) -> list[Action]:
         return [action for event in events for action in self.handle(event)]
@@ -211,9 +210,20 @@ def whole(play: InSlices, uid: str) -> tuple[Sharer, list[Action]]:
 def test_the_leader_publishes_once_others_hold_all_slices() -> None:
     play = frozen()
     node, actions = whole(play, play.leader)
-    assert sent(actions) == [], "it alone holds its own"
+    assert not sent(actions), "it alone holds its own"
     play.hold(not_leading(play))
     assert sent(node.advance()) == [Publish(0, 0, RESULT, play.size, play.receipt())]
+
+
+def test_where_too_few_models_remain_the_round_is_collected_again() -> None:
+    play = frozen(min_peers=3)
+    unusable, revoked, other = play.others(play.leader)
+    for by in (other, play.leader):
+        play.fault(play.of(by)[0], unusable)
+    play.revoke(revoked)
+    node, _ = whole(play, play.leader)
+    play.hold(other)
+    assert [getattr(body, "result", None) for body in sent(node.advance())] == [""]
 
 
 def test_two_members_state_that_they_hold_what_only_the_leader_does() -> None:

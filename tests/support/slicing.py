@@ -14,6 +14,7 @@ from typing import Any
 from support.network import CONTRACT, Ledger, organisation, session
 from support.organisations import AUTHORITIES
 from support.play import merged, model, receipt_of
+from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
     Back,
@@ -30,6 +31,7 @@ from swarmlearning.ledger.bodies import (
     Receipt,
     ReportFault,
     ReportPerformance,
+    Revoke,
     Sliced,
     StateLink,
     Submit,
@@ -212,6 +214,10 @@ class InSlices:
 
     def leave(self, uid: str) -> None:
         self.send(uid, Leave(), network.CONTRACT)
+
+    def revoke(self, uid: str) -> None:
+        shown = thumbprint(self.ledger.actors[uid].pair.certificate)
+        self.send("op-1", Revoke(shown), network.CONTRACT)
 
     def complete(self) -> None:
         """A whole round: all submit, merge, hold, and report."""

@@ -8,11 +8,14 @@ from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
 from swarmlearning.ledger.contracts.training.checking import is_open
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
-from swarmlearning.ledger.contracts.training.state import Round, Training
+from swarmlearning.ledger.contracts.training.state import Round, Training, enough
+from swarmlearning.ledger.contracts.training.submissions import kept_back
 from swarmlearning.rounds.events import Action, Fetch, Key, Send
 from swarmlearning.rounds.timers import NEVER, Timers
 from swarmlearning.rounds.work import WorkUnderWay
@@ -105,6 +108,14 @@ class RoundFacts:
         if body not in self._sent and not self.timers.pausing(_kind(body)):
             self._sent[body] = None
             self.out.append(Send(body))
+
+    def publish(self, current: Round, body: Publish) -> None:
+        """Sends what this node publishes as leader: without the result where too few models are in it, as after one has
+        left, or of too few organisations, so that the round is collected again."""
+        there = {part.uid for part in body.receipt.contributions} | kept_back(current.submissions, current.base)
+        if body.result and not enough(self.training, there):
+            body = msgspec.structs.replace(body, result="", size=0)
+        self.send(body)
 
     def accepted(self, body: TrainingBody | Lost, height: int) -> None:
         """A sent transaction stands; it counts as under way until its block has been seen."""

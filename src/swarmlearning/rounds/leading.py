@@ -85,11 +85,7 @@ class Leading:
         facts.timers.succeeded(MERGING)
         if done.result and done.result != current.base:
             facts.held.add(done.result)
-        result, size = done.result, done.size
-        there = {part.uid for part in done.receipt.contributions} | kept_back(current.submissions, current.base)
-        if result and not enough(facts.training, there):
-            result, size = "", 0  # as many models as minPeers, but of too few organisations
-        facts.send(Publish(done.round, done.term, result, size, done.receipt))
+        facts.publish(current, Publish(done.round, done.term, done.result, done.size, done.receipt))
 
     # --- decisions --------------------------------------------------------------------------------------------------
 

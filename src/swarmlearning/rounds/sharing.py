@@ -282,7 +282,7 @@ class Sharing:
         if current.leader != facts.uid:
             return
         if known.result and not not_held(facts.training, slicing, facts.uid):
-            facts.send(self._publish(current, slicing, known.result))
+            facts.publish(current, self._publish(current, slicing, known.result))
             return
         if slicing.look:
             gather(facts, current, slicing, known)
