@@ -196,8 +196,11 @@ async def test_a_source_that_stalls_is_given_up_for_the_next_one(
 ) -> None:
     stalling, closed = await hold(stall=3_000_000), ("127.0.0.1", fixed_port())
     async with fetching(identities["SL-2"], store, stall_seconds=0.2) as fetcher:
-        with pytest.raises(TransferError, match=rf"does not answer in time; 127\.0\.0\.1:{closed[1]} refuses"):
+        with pytest.raises(
+            TransferError, match=rf"does not answer in time; 127\.0\.0\.1:{closed[1]} refuses"
+        ) as failed:
             await fetcher.fetch(digest, [stalling.source, closed])
+    assert not failed.value.silent
 
 
 async def test_a_host_that_accepts_a_connection_and_never_answers_is_given_up(
@@ -210,8 +213,9 @@ async def test_a_host_that_accepts_a_connection_and_never_answers_is_given_up(
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     source = ("127.0.0.1", server.sockets[0].getsockname()[1])
     fetcher = Fetcher(client_context(identities["SL-2"]), store, connect_seconds=0.2)
-    with pytest.raises(TransferError, match=f"{source[1]} does not answer in time"):
+    with pytest.raises(TransferError, match=f"{source[1]} does not answer in time") as failed:
         await fetcher.fetch(digest, [source])
+    assert failed.value.silent
     await fetcher.close()
     server.close()
     await server.wait_closed()

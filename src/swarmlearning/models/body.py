@@ -22,11 +22,13 @@ what it sent is not the model, or it sent too slowly."""
 
 
 class SourceError(Exception):
-    """A failure at one source: a text for people, and `fault` for programs."""
+    """A failure at one source: a text for people, and `fault` for programs. `silent`: nothing has answered at all, so
+    that the network may be what fails."""
 
-    def __init__(self, text: str, fault: Fault = "invalid") -> None:
+    def __init__(self, text: str, fault: Fault = "invalid", *, silent: bool = False) -> None:
         super().__init__(text)
         self.fault = fault
+        self.silent = silent
 
 
 class Body(Protocol):

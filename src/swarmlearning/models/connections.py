@@ -1,6 +1,7 @@
 """Kept connections to the file servers of other nodes, and sentences for the operator about what went wrong."""
 
 import contextlib
+import errno
 import http.client
 import os
 import socket
@@ -20,6 +21,7 @@ Source: TypeAlias = tuple[str, int] | tuple[str, int, str]
 """Host and port of a file server, or those of a relay and the UID of the node behind it."""
 
 _KEPT_PER_SOURCE: Final = 4
+_NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
 class Connection(http.client.HTTPConnection):
@@ -117,6 +119,11 @@ class Connections:
             self._kept[source] = [entry for entry in kept if entry[0] >= moment]
             if not self._kept[source]:
                 del self._kept[source]
+
+
+def is_silence(error: Exception) -> bool:
+    """Returns whether neither the source nor its host has answered, as while a link is cut."""
+    return isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno in _NO_WAY)
 
 
 def reason(error: Exception) -> str:

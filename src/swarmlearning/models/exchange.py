@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from swarmlearning.models.body import LEAST_RATE, Body, Fault, SourceError, body_of
 from swarmlearning.models.claims import Claim, Holding
 from swarmlearning.models.compression import CODING
-from swarmlearning.models.connections import Connection, Connections, Source, reason
+from swarmlearning.models.connections import Connection, Connections, Source, is_silence, reason
 from swarmlearning.models.fileserver import HEIGHT_HEADER, LIST_HEADER
 from swarmlearning.models.parts import Overtaken, Parts, WrongChunk, unpacked
 from swarmlearning.models.receiving import Receiver
@@ -265,7 +265,7 @@ class Exchange:
             # The last two: an address that none can be; it is what another node announces.
             if self._stopped:
                 raise Stopped from None
-            raise SourceError(reason(error), "unreachable") from error
+            raise SourceError(reason(error), "unreachable", silent=is_silence(error)) from error
 
     def _send(self, connection: Connection, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         try:

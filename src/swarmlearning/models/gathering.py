@@ -33,12 +33,14 @@ _BLAME: Final[tuple[Fault, ...]] = ("invalid", "too-slow", "unreachable", "not-h
 class TransferError(Exception):
     """A model could not be fetched; the message lists each source and what went wrong there.
 
-    `fault` is the gravest of the sources' faults; it names no source, so it may be made public.
+    `fault` is the gravest of the sources' faults; it names no source, so it may be made public. `silent`: none of them
+    has answered at all.
     """
 
-    def __init__(self, text: str, fault: Fault = "unreachable") -> None:
+    def __init__(self, text: str, fault: Fault = "unreachable", *, silent: bool = False) -> None:
         super().__init__(text)
         self.fault = fault
+        self.silent = silent
 
 
 class News(NamedTuple):
@@ -79,6 +81,7 @@ class Gathering:
         self._working = 0
         self._parts: Parts | None = None
         self._faults: list[Fault] = []
+        self._answered = False
         self._texts: list[str] = []
         self._failure: StoreError | None = None
         self._before, self._begun = 0, 0.0  # bytes that were here as it began, and when that was
@@ -150,7 +153,8 @@ class Gathering:
             raise TransferError(f"model {self._digest}: fetching has been stopped")
         gravest: Fault = min(self._faults, key=_BLAME.index) if self._faults else "not-held"
         why = "; ".join(self._texts) or "no node is known to hold it"
-        raise TransferError(f"model {self._digest} cannot be fetched: {why}", gravest)
+        silent = bool(self._faults) and not self._answered
+        raise TransferError(f"model {self._digest} cannot be fetched: {why}", gravest, silent=silent)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -202,6 +206,7 @@ class Gathering:
         logger.info("model %s from %s: %s", self._digest, text_of(source), error)
         with self._lock:
             self._faults.append(error.fault)
+            self._answered = self._answered or not error.silent
             self._texts.append(f"{text_of(source)} {error}")
         return error.fault
 

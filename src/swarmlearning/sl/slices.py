@@ -42,6 +42,7 @@ from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.influences import Found, Influences
 from swarmlearning.sl.looks import Looks, look_of
 from swarmlearning.sl.merging import in_thread
+from swarmlearning.sl.patience import patiently
 from swarmlearning.sl.unusable import Unusable, blaming
 from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
 from swarmlearning.tensors.file import TensorFileError, read_header
@@ -175,10 +176,7 @@ class SliceWork:
                     await self.wait_for_push(
                         one.uid, one.digest, sources, lambda parts: parts.layout == info.layout and parts.has(chunks)
                     )
-                with self._measured(sources) as links:
-                    await self._fetcher.fetch_part(
-                        one.digest, chunks, list(sources), size=info.size, height=self._height(), watcher=links
-                    )
+                await patiently(lambda: self._fetch_range(one.digest, chunks, sources, info.size))
         except TimeoutError:
             return Unusable(one.uid, "too-slow", f"chunks {chunks.start} to {chunks.stop - 1} have not come in time")
         except TransferError as error:
@@ -189,6 +187,12 @@ class SliceWork:
         if found.layout != info.layout or found.chunks[0] != info.chunks[0]:
             return Unusable(one.uid, "structure", "its header is another one than that of the other models")
         return None
+
+    async def _fetch_range(self, digest: str, chunks: range, sources: Mapping[Source, str], size: int) -> None:
+        with self._measured(sources) as links:
+            await self._fetcher.fetch_part(
+                digest, chunks, list(sources), size=size, height=self._height(), watcher=links
+            )
 
     async def wait_for_push(
         self, uid: str, digest: str, sources: Mapping[Source, str], is_here: Callable[[Parts], bool]
@@ -211,10 +215,7 @@ class SliceWork:
         """Fetches a range of the round's base: what all models have in common is found by it. Raises `StoreError`."""
         sources = self._sources(members)
         try:
-            with self._measured(sources) as links:
-                await self._fetcher.fetch_part(
-                    base, chunks, list(sources), size=info.size, height=self._height(), watcher=links
-                )
+            await self._fetch_range(base, chunks, sources, info.size)
         except TransferError as error:
             raise StoreError(f"the base of the round cannot be had: {error}") from error
 
