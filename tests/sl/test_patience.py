@@ -13,7 +13,7 @@ from swarmlearning.sl.patience import PAUSE_SECONDS, patiently
 TRY_SECONDS = 10.0
 
 
-def tried(cut: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool = True) -> tuple[float, int]:
+def tried(cut: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool = True, brings: int = 0) -> tuple[float, int]:
     """The seconds until a site whose link is cut for so long has served what is wanted, and how often it was asked."""
 
     async def run() -> tuple[float, int]:
@@ -29,7 +29,7 @@ def tried(cut: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool = True) -
                 raise TransferError("does not answer in time", silent=silent)
 
         try:
-            await patiently(attempt)
+            await patiently(attempt, lambda: times * brings)
         except TransferError:
             return -1.0, times
         return loop.time() - begun, times
@@ -47,3 +47,8 @@ def test_one_that_stays_cut_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_answers_that_it_has_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tried(20.0, monkeypatch, silent=False) == (-1.0, 1)
+
+
+def test_one_that_brings_something_each_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, times = tried(10 * QUIET_SECONDS, monkeypatch, brings=1)
+    assert (seconds > 10 * QUIET_SECONDS, times) == (True, 29)

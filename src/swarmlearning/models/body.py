@@ -22,8 +22,8 @@ what it sent is not the model, or it sent too slowly."""
 
 
 class SourceError(Exception):
-    """A failure at one source: a text for people, and `fault` for programs. `silent`: nothing has answered at all, so
-    that the network may be what fails."""
+    """A failure at one source: a text for people, and `fault` for programs. `silent`: nothing has answered, or nothing
+    comes any more, so that the network may be what fails."""
 
     def __init__(self, text: str, fault: Fault = "invalid", *, silent: bool = False) -> None:
         super().__init__(text)
@@ -76,7 +76,9 @@ class _Plain:
             count = self._response.fp.readinto1(room[:here])
             self._ahead = here > len(room) if self._ahead else len(room) <= io.DEFAULT_BUFFER_SIZE
         except OSError as error:
-            raise SourceError(f"stopped {missing} bytes before the end: {reason(error)}", _fault(error)) from error
+            silent = isinstance(error, TimeoutError)
+            text = f"stopped {missing} bytes before the end: {reason(error)}"
+            raise SourceError(text, _fault(error), silent=silent) from error
         if not count:
             raise SourceError(f"closed the connection {missing} bytes before the end", "unreachable")
         self._response.length = missing - count

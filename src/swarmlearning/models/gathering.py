@@ -33,8 +33,8 @@ _BLAME: Final[tuple[Fault, ...]] = ("invalid", "too-slow", "unreachable", "not-h
 class TransferError(Exception):
     """A model could not be fetched; the message lists each source and what went wrong there.
 
-    `fault` is the gravest of the sources' faults; it names no source, so it may be made public. `silent`: none of them
-    has answered at all.
+    `fault` is the gravest of the sources' faults; it names no source, so it may be made public. `silent`: nothing has
+    come from any of them, or not any more.
     """
 
     def __init__(self, text: str, fault: Fault = "unreachable", *, silent: bool = False) -> None:

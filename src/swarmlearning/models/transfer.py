@@ -84,14 +84,17 @@ class Fetcher:
         height: int | None = None,
         watcher: Watcher | None = None,
         slice_root: str | None = None,
+        stall_seconds: float | None = None,
     ) -> None:
         """These chunks of model `digest`, fetched as far as they are not here: `TensorStore.open_part` reads them.
 
         `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the root of these
         chunks (`tensors.digest.slice_root`), which somebody has stated; then give `size`, too. What is here of them
-        under other digests is dropped: of two statements on one slice fetch one at a time. The rest is as for `fetch`.
+        under other digests is dropped: of two statements on one slice fetch one at a time. `stall_seconds`: in place of
+        the fetcher's. The rest is as for `fetch`.
         """
-        await self._fetch(Wanted(digest, size, chunks, slice_root), sources, progress, height, watcher)
+        wanted = Wanted(digest, size, chunks, slice_root)
+        await self._fetch(wanted, sources, progress, height, watcher, stall_seconds)
 
     async def _fetch(
         self,
@@ -100,6 +103,7 @@ class Fetcher:
         progress: Progress | None,
         height: int | None,
         watcher: Watcher | None,
+        stall_seconds: float | None = None,
     ) -> Path:
         key = wanted._replace(size=None)
         while (download := self._downloads.get(key)) is not None and download.ending:
@@ -107,7 +111,7 @@ class Fetcher:
         if self._store.has(wanted.digest):
             return self._store.path(wanted.digest)
         if download is None:
-            download = self._begin(wanted, sources, height)
+            download = self._begin(wanted, sources, height, stall_seconds or self._stall_seconds)
         with download.joined(sources, progress, watcher):
             return await asyncio.shield(download.result)
 
@@ -147,9 +151,9 @@ class Fetcher:
         self._threads.shutdown()
         self._connections.close()
 
-    def _begin(self, wanted: Wanted, sources: Sequence[Source], height: int | None) -> Download:
+    def _begin(self, wanted: Wanted, sources: Sequence[Source], height: int | None, stall_seconds: float) -> Download:
         def exchange(source: Source) -> Exchange:
-            return Exchange(wanted, source, self._connections, height, self._stall_seconds)
+            return Exchange(wanted, source, self._connections, height, stall_seconds)
 
         key = wanted._replace(size=None)
         download = self._downloads[key] = Download(wanted, sources, exchange, self._store, self._threads)

@@ -9,16 +9,21 @@ from swarmlearning.models.transfer import TransferError
 from swarmlearning.rounds.settings import QUIET_SECONDS
 
 PAUSE_SECONDS: Final = 1.0
+STALL_SECONDS: Final = 6.0
+"""After so long without a byte it is asked anew: TCP itself tries ever less often while a link is cut."""
 
 
-async def patiently(attempt: Callable[[], Awaitable[None]]) -> None:
-    """Tries again while nothing answers, for as long as a node may be quiet: to merge without a site costs more than to
-    wait for it. A host that answers, if only that nobody listens, is not waited for. Raises `TransferError`."""
-    begun = monotonic()
+async def patiently(attempt: Callable[[], Awaitable[None]], here: Callable[[], int]) -> None:
+    """Tries again while nothing comes, for as long as a node may be quiet: to merge without a site costs more than to
+    wait for it. `here`: bytes that are here. A host that answers, if only that nobody listens, is not waited for.
+    Raises `TransferError`."""
+    quiet_since, before = monotonic(), here()
     while True:
         try:
             return await attempt()
         except TransferError as error:
-            if not error.silent or monotonic() - begun > QUIET_SECONDS:
+            if (now := here()) > before:
+                quiet_since, before = monotonic(), now
+            if not error.silent or monotonic() - quiet_since > QUIET_SECONDS:
                 raise
         await asyncio.sleep(PAUSE_SECONDS)

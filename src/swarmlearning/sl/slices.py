@@ -7,7 +7,7 @@ those of its data, and of the first one the header, too, which all models of a t
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,7 +42,7 @@ from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.influences import Found, Influences
 from swarmlearning.sl.looks import Looks, look_of
 from swarmlearning.sl.merging import in_thread
-from swarmlearning.sl.patience import patiently
+from swarmlearning.sl.patience import STALL_SECONDS, patiently
 from swarmlearning.sl.unusable import Unusable, blaming
 from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
 from swarmlearning.tensors.file import TensorFileError, read_header
@@ -176,7 +176,9 @@ class SliceWork:
                     await self.wait_for_push(
                         one.uid, one.digest, sources, lambda parts: parts.layout == info.layout and parts.has(chunks)
                     )
-                await patiently(lambda: self._fetch_range(one.digest, chunks, sources, info.size))
+                await patiently(
+                    lambda: self._fetch_range(one.digest, chunks, sources, info.size), lambda: self._here(one.digest)
+                )
         except TimeoutError:
             return Unusable(one.uid, "too-slow", f"chunks {chunks.start} to {chunks.stop - 1} have not come in time")
         except TransferError as error:
@@ -190,9 +192,25 @@ class SliceWork:
 
     async def _fetch_range(self, digest: str, chunks: range, sources: Mapping[Source, str], size: int) -> None:
         with self._measured(sources) as links:
-            await self._fetcher.fetch_part(
-                digest, chunks, list(sources), size=size, height=self._height(), watcher=links
-            )
+            await self._ask(digest, chunks, sources, size, links)
+
+    async def _ask(
+        self, name: str, chunks: range, sources: Iterable[Source], size: int, links: "Links", root: str | None = None
+    ) -> None:
+        await self._fetcher.fetch_part(
+            name,
+            chunks,
+            list(sources),
+            size=size,
+            height=self._height(),
+            watcher=links,
+            slice_root=root,
+            stall_seconds=STALL_SECONDS,
+        )
+
+    def _here(self, digest: str) -> int:
+        parts = self._store.parts(digest)
+        return parts.held if parts else 0
 
     async def wait_for_push(
         self, uid: str, digest: str, sources: Mapping[Source, str], is_here: Callable[[Parts], bool]
@@ -285,15 +303,7 @@ class SliceWork:
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 if chunks:
                     async with self._turn(task.holders[0]):
-                        await self._fetcher.fetch_part(
-                            task.recipe,
-                            chunks,
-                            list(sources),
-                            size=info.size,
-                            height=self._height(),
-                            watcher=links,
-                            slice_root=task.root,
-                        )
+                        await self._ask(task.recipe, chunks, sources, info.size, links, task.root)
                 links.ended()
             except (TransferError, NoLayout) as error:
                 links.ended(error.fault if isinstance(error, TransferError) else "failed")

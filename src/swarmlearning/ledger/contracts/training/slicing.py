@@ -70,7 +70,7 @@ from swarmlearning.ledger.contracts.training.transitions import (
     terms_of,
     without_slices,
 )
-from swarmlearning.ledger.contracts.training.ways import Ways, least_ms_of_one
+from swarmlearning.ledger.contracts.training.ways import Ways, ms_of_one
 from swarmlearning.ledger.contracts.training.weighing import WHOLE
 
 MOST_DETAIL = 100
@@ -226,8 +226,8 @@ def _decided(state: Training) -> Training:
         # Since then these rules are in force: a leader may have fetched models already.
         return msgspec.structs.replace(state, ways=msgspec.structs.replace(ways, round=current.number))
     there = sum(member.present for member in state.members.values())
-    least = least_ms_of_one(state.links, size, there)
-    return msgspec.structs.replace(state, ways=ways.decided(current.number, size * there, least))
+    by_links = ms_of_one(state.links, size, there)
+    return msgspec.structs.replace(state, ways=ways.decided(current.number, size * there, by_links))
 
 
 def _cut(state: Training, now_ms: int) -> Training:

@@ -6,7 +6,7 @@ are not worth trying the other way; neither are small models, for which slices c
 way that was slower is tried again now and then, since links change: so seldom that it costs a twentieth of the time.
 
 With one leader rounds can take as many times as long as there are sites, which all would feel. So that is tried only
-where the links that most members state do not rule out that it is faster: a lie can only keep it from being tried.
+where it may be faster by the links that most members state: a lie can only keep it from being tried, or have it tried.
 """
 
 from collections.abc import Sequence
@@ -50,9 +50,9 @@ class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
         """True while it is being measured how long the round takes."""
         return self.frozen_ms > 0
 
-    def decided(self, number: int, fetched: int, least_ms: int | None) -> "Ways":
-        """Those in round `number`, in which a leader alone would fetch so many bytes; see `least_ms_of_one`."""
-        sliced = self._prefers_slices(number, fetched, least_ms)
+    def decided(self, number: int, fetched: int, by_links_ms: int | None) -> "Ways":
+        """Those in round `number`, in which a leader alone would fetch so many bytes; see `ms_of_one`."""
+        sliced = self._prefers_slices(number, fetched, by_links_ms)
         return msgspec.structs.replace(self, round=number, sliced=sliced, frozen_ms=0)
 
     def frozen(self, now_ms: int, *, sliced: bool, comparable: bool) -> "Ways":
@@ -75,22 +75,22 @@ class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
             after = msgspec.structs.replace(after, tried=self.round)
         return after
 
-    def _prefers_slices(self, number: int, fetched: int, least_ms: int | None) -> bool:
+    def _prefers_slices(self, number: int, fetched: int, by_links_ms: int | None) -> bool:
         if not self.star_ms and not self.sliced_ms:
             return fetched >= FIRST_BYTES
         faster = not self.star_ms or 0 < self.sliced_ms < self.star_ms
-        return faster != self._tries_other(number, faster, least_ms)
+        return faster != self._tries_other(number, faster, by_links_ms)
 
-    def _tries_other(self, number: int, faster: bool, least_ms: int | None) -> bool:
+    def _tries_other(self, number: int, faster: bool, by_links_ms: int | None) -> bool:
         """True if the way that is not the `faster` one (slices?) is due for a trial."""
         took, other = (self.sliced_ms, self.star_ms) if faster else (self.star_ms, self.sliced_ms)
-        if took <= WORTH_MS or (faster and (least_ms is None or least_ms >= took)):
+        if took <= WORTH_MS or (faster and (by_links_ms is None or by_links_ms >= took)):
             return False
         return not other or number - self.tried >= max(RETRY, TRIALS * (other - took) // took)
 
 
-def least_ms_of_one(links: Sequence[Link], size: int, sites: int) -> int | None:
-    """Milliseconds in which one leader cannot be ready, where links are as most of these are stated: it gives a model
-    of `size` bytes to all other `sites` after it has merged them. None where no link is known."""
+def ms_of_one(links: Sequence[Link], size: int, sites: int) -> int | None:
+    """Milliseconds that one leader needs, where links are as most of these are stated: it takes in the models of all
+    other `sites`, of `size` bytes, and gives each the result. None where no link is known."""
     known = [each.capacity for each in links if each.capacity]
-    return 1000 * size * (sites - 1) // median_low(known) if known else None
+    return 2000 * size * (sites - 1) // median_low(known) if known else None
