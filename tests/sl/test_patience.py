@@ -13,8 +13,11 @@ from swarmlearning.sl.patience import PAUSE_SECONDS, patiently
 TRY_SECONDS = 10.0
 
 
-def tried(cut: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool = True, brings: int = 0) -> tuple[float, int]:
-    """The seconds until a site whose link is cut for so long has served what is wanted, and how often it was asked."""
+def tried(
+    cut: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool = True, brings: int = 0, within: float = 1e6
+) -> tuple[float, int]:
+    """The seconds until a site whose link is cut for so long has served what is wanted, and how often it was asked.
+    -1: it is given up; minus the seconds after which the time `within` which all has to come was over."""
 
     async def run() -> tuple[float, int]:
         loop, times = asyncio.get_running_loop(), 0
@@ -29,9 +32,12 @@ def tried(cut: float, monkeypatch: pytest.MonkeyPatch, *, silent: bool = True, b
                 raise TransferError("does not answer in time", silent=silent)
 
         try:
-            await patiently(attempt, lambda: times * brings)
+            async with asyncio.timeout(within) as limit:
+                await patiently(attempt, lambda: times * brings, limit)
         except TransferError:
             return -1.0, times
+        except TimeoutError:
+            return begun - loop.time(), times
         return loop.time() - begun, times
 
     return run_in_virtual_time(run())
@@ -52,3 +58,9 @@ def test_who_answers_that_it_has_nothing_is_asked_once(monkeypatch: pytest.Monke
 def test_one_that_brings_something_each_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds, times = tried(10 * QUIET_SECONDS, monkeypatch, brings=1)
     assert (seconds > 10 * QUIET_SECONDS, times) == (True, 29)
+
+
+def test_what_a_cut_takes_does_not_count_but_no_more_than_a_node_may_be_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tried(20.0, monkeypatch, within=15.0) == (22.0, 3)
+    seconds, _ = tried(10 * QUIET_SECONDS, monkeypatch, brings=1, within=15.0)
+    assert seconds == -(15.0 + QUIET_SECONDS)

@@ -40,7 +40,7 @@ from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.known import Progress, is_here, slice_of, subject
 from swarmlearning.rounds.linking import Linking
 from swarmlearning.rounds.looking import gather
-from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, QUIET_SECONDS, RoundSettings
+from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
@@ -215,7 +215,7 @@ class Sharing:
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
             elif not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
                 recipe = recipe or recipe_of(facts.training, current, slicing)
-                seconds = self._linking.seconds(current, slicing, facts.uid) + QUIET_SECONDS  # its link may be cut
+                seconds = self._linking.seconds(current, slicing, facts.uid)
                 facts.work.want(MergeSlice(recipe, index, each.start, each.stop, seconds), facts.now)
 
     def _reported(self, slicing: Slicing, index: int) -> bool:

@@ -13,12 +13,15 @@ STALL_SECONDS: Final = 6.0
 """After so long without a byte it is asked anew: TCP itself tries ever less often while a link is cut."""
 
 
-async def patiently(attempt: Callable[[], Awaitable[None]], here: Callable[[], int]) -> None:
+async def patiently(attempt: Callable[[], Awaitable[None]], here: Callable[[], int], limit: asyncio.Timeout) -> None:
     """Tries again while nothing comes, for as long as a node may be quiet: to merge without a site costs more than to
     wait for it. `here`: bytes that are here. A host that answers, if only that nobody listens, is not waited for.
-    Raises `TransferError`."""
-    quiet_since, before = monotonic(), here()
+
+    What was lost in this way is added to `limit`, once as long in all. Raises `TransferError`.
+    """
+    quiet_since, before, left = monotonic(), here(), QUIET_SECONDS
     while True:
+        begun = monotonic()
         try:
             return await attempt()
         except TransferError as error:
@@ -26,4 +29,8 @@ async def patiently(attempt: Callable[[], Awaitable[None]], here: Callable[[], i
                 quiet_since, before = monotonic(), now
             if not error.silent or monotonic() - quiet_since > QUIET_SECONDS:
                 raise
+        lost = min(left, monotonic() - begun + PAUSE_SECONDS)
+        left -= lost
+        if (end := limit.when()) is not None:
+            limit.reschedule(end + lost)
         await asyncio.sleep(PAUSE_SECONDS)

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -171,14 +172,13 @@ class SliceWork:
             return None
         sources = self._sources([one.uid])
         try:
-            async with asyncio.timeout(task.seconds), self._turn(one.uid):
+            async with asyncio.timeout(task.seconds) as limit, self._turn(one.uid):
                 if task.slice != NO_SLICE:
                     await self.wait_for_push(
                         one.uid, one.digest, sources, lambda parts: parts.layout == info.layout and parts.has(chunks)
                     )
-                await patiently(
-                    lambda: self._fetch_range(one.digest, chunks, sources, info.size), lambda: self._here(one.digest)
-                )
+                fetch = partial(self._fetch_range, one.digest, chunks, sources, info.size)
+                await patiently(fetch, partial(self._here, one.digest), limit)
         except TimeoutError:
             return Unusable(one.uid, "too-slow", f"chunks {chunks.start} to {chunks.stop - 1} have not come in time")
         except TransferError as error:
