@@ -53,7 +53,7 @@ def test_sites_that_check_a_round_find_it_right_and_see_how_much_of_it_has_been_
     assert checks.wait() == 0, checks.output
     assert "In all 67 % of round 0 have been checked, by 2 members, and all of that is right; 1 member" in checks.output
     gate.let(3)
-    swarm.until(lambda state: not is_open(state))
+    swarm.until(lambda state: state.checks is not None and not is_open(state))
     late = verify(swarm, 3)
     assert late.wait() == 1
     assert "be checked: " in late.output
