@@ -13,12 +13,11 @@ from swarmlearning.merge.parts import InfluencePart, PartError, total_influence
 from swarmlearning.merge.streaming import Range
 from swarmlearning.models.connections import Source
 from swarmlearning.models.transfer import Fetcher, TransferError
+from swarmlearning.sl.remembered import Remembered
 from swarmlearning.tensors.file import Header
 
 SECONDS: Final = 5.0
 """In which all mergers have to answer."""
-REMEMBERED: Final = 4
-"""Results of which a node knows its own sums."""
 MOST_BYTES: Final = 8 * 1024
 """Of one slice: 64 models take 1.6 KB."""
 
@@ -31,17 +30,15 @@ class Influences:
     def __init__(self, fetcher: Fetcher, height: Callable[[], int]) -> None:
         self._fetcher = fetcher
         self._height = height
-        self._own: dict[str, dict[int, InfluencePart]] = {}
+        self._own: Remembered[int, InfluencePart] = Remembered()
 
     def keep(self, recipe: str, index: int, part: InfluencePart) -> None:
         """Remembers the sums of a slice that is merged here; in any thread."""
-        self._own.setdefault(recipe, {})[index] = part
-        while len(self._own) > REMEMBERED:
-            del self._own[next(iter(self._own))]
+        self._own.put(recipe, index, part)
 
     def of(self, recipe: str, index: int) -> bytes | None:
         """The sums of a slice, for others; None where they are not known here."""
-        part = self._own.get(recipe, {}).get(index)
+        part = self._own.get(recipe, index)
         return part.to_bytes() if part else None
 
     async def of_all(
@@ -65,7 +62,7 @@ class Influences:
     async def _ask(
         self, recipe: str, index: int, models: int, part: Range, sources: Sequence[Source]
     ) -> InfluencePart | None:
-        if (own := self._own.get(recipe, {}).get(index)) is not None:
+        if (own := self._own.get(recipe, index)) is not None:
             return own
         for source in sources:
             try:

@@ -20,12 +20,11 @@ from swarmlearning.merge.streaming import Range
 from swarmlearning.models.connections import Source
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.rounds.slices import FetchSlice, Weighed, WeighModels
+from swarmlearning.sl.remembered import Remembered
 from swarmlearning.tensors.file import Header
 
 SECONDS: Final = 20.0
 """In which those who have stated the same have to answer; links are busy with models meanwhile."""
-REMEMBERED: Final = 4
-"""Looks of which a node knows what was seen."""
 MOST_BYTES: Final = 20 * 1024
 """Of one slice: 64 models take 17 KB."""
 
@@ -46,18 +45,16 @@ class Looks:
     def __init__(self, fetcher: Fetcher, height: Callable[[], int]) -> None:
         self._fetcher = fetcher
         self._height = height
-        self._own: dict[str, dict[int, GramPart]] = {}
-        self._gathered: dict[str, dict[str, GramPart]] = {}
+        self._own: Remembered[int, GramPart] = Remembered()
+        self._gathered: Remembered[str, GramPart] = Remembered()
 
     def keep(self, recipe: str, index: int, part: GramPart) -> None:
         """Remembers what is seen of a slice here; in any thread."""
-        self._own.setdefault(recipe, {})[index] = part
-        while len(self._own) > REMEMBERED:
-            del self._own[next(iter(self._own))]
+        self._own.put(recipe, index, part)
 
     def of(self, recipe: str, index: int) -> bytes | None:
         """What is seen of a slice here, for others; None where that is not known."""
-        part = self._own.get(recipe, {}).get(index)
+        part = self._own.get(recipe, index)
         return part.to_bytes() if part else None
 
     async def fetch(self, task: FetchSlice, header: Header, part: Range, sources: Sequence[Source]) -> None:
@@ -66,9 +63,7 @@ class Looks:
             async with asyncio.timeout(SECONDS):
                 for source in sources:
                     if (found := await self._ask(task, header, part, source)) is not None:
-                        self._gathered.setdefault(task.recipe, {})[task.root] = found
-                        while len(self._gathered) > REMEMBERED:
-                            del self._gathered[next(iter(self._gathered))]
+                        self._gathered.put(task.recipe, task.root, found)
                         return
         except TimeoutError:
             pass
@@ -87,7 +82,7 @@ class Looks:
         """The coefficients that follow from what is seen of all slices; None where that is not all here. Raises
         PartError."""
         name = task.recipe.name
-        known = {part.digest: part for part in self._own.get(name, {}).values()} | self._gathered.get(name, {})
+        known = {part.digest: part for part in self._own.all(name).values()} | self._gathered.all(name)
         parts = [known[digest] for digest in task.roots if digest in known]
         if len(parts) < len(task.roots):
             return None
