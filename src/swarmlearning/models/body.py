@@ -76,9 +76,7 @@ class _Plain:
             count = self._response.fp.readinto1(room[:here])
             self._ahead = here > len(room) if self._ahead else len(room) <= io.DEFAULT_BUFFER_SIZE
         except OSError as error:
-            silent = isinstance(error, TimeoutError)
-            text = f"stopped {missing} bytes before the end: {reason(error)}"
-            raise SourceError(text, _fault(error), silent=silent) from error
+            raise _stopped(f"{missing} bytes before the end", error) from error
         if not count:
             raise SourceError(f"closed the connection {missing} bytes before the end", "unreachable")
         self._response.length = missing - count
@@ -101,7 +99,7 @@ class _Compressed:
         try:
             count = self._decoder.readinto1(room)
         except (OSError, http.client.HTTPException) as error:
-            raise SourceError(f"stopped before the end: {reason(error)}", _fault(error)) from error
+            raise _stopped("before the end", error) from error
         except ZstdError as error:
             raise SourceError(f"sent no valid {CODING} data: {error}") from error
         if not count:
@@ -125,6 +123,11 @@ class _Arrived:
 
     def read(self, size: int) -> bytes:
         return self._response.read1(size)
+
+
+def _stopped(where: str, error: Exception) -> SourceError:
+    silent = isinstance(error, TimeoutError)
+    return SourceError(f"stopped {where}: {reason(error)}", _fault(error), silent=silent)
 
 
 def _fault(error: Exception) -> Fault:

@@ -27,8 +27,8 @@ class Links:
         self._seen: dict[socket.socket, int] = {}  # what had arrived by each connection when it was looked at last
 
     def arrived(self) -> int:
-        """Bytes that have arrived elsewhere so far by connections which have carried models, and are open since this
-        was asked last; 0 where the kernel does not report it.
+        """Bytes that have arrived elsewhere so far by connections that have carried models; 0 where the kernel does not
+        report it. What a connection has brought between the last call and its end is not counted.
 
         What is written to a connection says little: the kernel takes megabytes at once before a slow link.
         """

@@ -5,7 +5,6 @@ node's network ports need no exception for those who have none.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,12 +12,10 @@ from typing import Any
 
 import msgspec
 
-from swarmlearning.channel.address import connect, short_path
-from swarmlearning.node.errors import NodeError
+from swarmlearning.node.usersocket import LONGEST, connected, listening
 
 SOCKET = "health.sock"
 ANSWER_SECONDS = 5.0
-LONGEST = 64 * 1024
 
 
 @asynccontextmanager
@@ -31,21 +28,8 @@ async def answering(directory: Path, facts: Callable[[], Mapping[str, Any]]) -> 
             await writer.drain()
         writer.close()
 
-    path = directory / SOCKET
-    path.unlink(missing_ok=True)  # of a start that was killed: the data directory is locked, so nobody listens
-    mask = os.umask(0o077)
-    try:
-        with short_path(path) as short:
-            server = await asyncio.start_unix_server(answer, short)
-    except OSError as error:
-        raise NodeError(f"{path}: cannot listen for health checks: {error}") from error
-    finally:
-        os.umask(mask)
-    try:
+    async with listening(directory, SOCKET, answer, "health checks"):
         yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
 
 
 def request_health(directory: Path) -> dict[str, Any]:
@@ -53,13 +37,7 @@ def request_health(directory: Path) -> dict[str, Any]:
 
     Raises `NodeError` when none does, or it does not answer in time.
     """
-    path = directory / SOCKET
-    try:
-        with connect(path, ANSWER_SECONDS) as connection:
-            connection.settimeout(ANSWER_SECONDS)
-            with connection.makefile("rb") as stream:
-                return msgspec.json.decode(stream.read(LONGEST), type=dict[str, Any])
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NodeError(f"{directory}: no node runs with this data directory") from error
-    except (OSError, msgspec.DecodeError) as error:
-        raise NodeError(f"{path}: the node does not answer: {str(error) or type(error).__name__}") from error
+    with connected(directory / SOCKET, ANSWER_SECONDS, "node") as connection:
+        connection.settimeout(ANSWER_SECONDS)
+        with connection.makefile("rb") as stream:
+            return msgspec.json.decode(stream.read(LONGEST), type=dict[str, Any])

@@ -237,11 +237,11 @@ class SliceWork:
         except TransferError as error:
             raise StoreError(f"the base of the round cannot be had: {error}") from error
 
-    def _turn(self, what: str) -> asyncio.Semaphore:
-        """Entered to fetch this from a member."""
-        if what not in self._turns:
-            self._turns[what] = asyncio.Semaphore(FROM_ONE)
-        return self._turns[what]
+    def _turn(self, uid: str) -> asyncio.Semaphore:
+        """Entered to fetch a part from this member."""
+        if uid not in self._turns:
+            self._turns[uid] = asyncio.Semaphore(FROM_ONE)
+        return self._turns[uid]
 
     def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> str:
         """Merges what is here, in a thread; returns the digest of the slice. Raises `Unusable`, `MergeError`,

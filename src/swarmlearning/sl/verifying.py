@@ -7,7 +7,6 @@ goes on.
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -16,13 +15,13 @@ from typing import Final
 
 import msgspec
 
-from swarmlearning.channel.address import connect, short_path
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.checking import is_open
 from swarmlearning.ledger.contracts.training.checks import Checks
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.node.errors import NodeError
 from swarmlearning.node.follower import Follower
+from swarmlearning.node.usersocket import connected, listening
 from swarmlearning.views.checks import RoundChecks, chunks_of, round_checks
 from swarmlearning.views.names import Names, name_of, node_names
 
@@ -214,21 +213,8 @@ async def answering(directory: Path, verifying: Verifying) -> AsyncIterator[None
             busy -= 1
             writer.close()
 
-    path = directory / SOCKET
-    path.unlink(missing_ok=True)  # of a start that was killed: the data directory is locked, so nobody listens
-    mask = os.umask(0o077)
-    try:
-        with short_path(path) as short:
-            server = await asyncio.start_unix_server(answer, short, limit=LONGEST)
-    except OSError as error:
-        raise NodeError(f"{path}: cannot listen for requests to check a round: {error}") from error
-    finally:
-        os.umask(mask)
-    try:
+    async with listening(directory, SOCKET, answer, "requests to check a round", LONGEST):
         yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
 
 
 async def _answer(verifying: Verifying, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -263,15 +249,9 @@ def ask(directory: Path, asked: Asked) -> Iterator[Answer]:
 
     Raises `NodeError` when none runs, or its answers end before that.
     """
-    path = directory / SOCKET
-    try:
-        with connect(path, SECONDS) as connection:
-            connection.sendall(msgspec.json.encode(asked) + b"\n")
-            yield from _lines(connection)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NodeError(f"{directory}: no SL runs with this data directory") from error
-    except (OSError, msgspec.DecodeError) as error:
-        raise NodeError(f"{path}: the SL does not answer: {str(error) or type(error).__name__}") from error
+    with connected(directory / SOCKET, SECONDS, "SL") as connection:
+        connection.sendall(msgspec.json.encode(asked) + b"\n")
+        yield from _lines(connection)
 
 
 def _lines(connection: socket.socket) -> Iterator[Answer]:

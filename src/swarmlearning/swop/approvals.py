@@ -7,15 +7,16 @@ which wakes the SWOP; one that is not running finds the answer when it starts. N
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from swarmlearning.channel.address import connect, short_path
+from swarmlearning.channel.address import connect
 from swarmlearning.files import make_private, replace_file
 from swarmlearning.node.errors import NodeError
+from swarmlearning.node.usersocket import listening
 
 logger = logging.getLogger("swarm.swop")
 
@@ -113,20 +114,12 @@ class Approvals:
             writer.close()
             on_answer()
 
-        path = self._folder / SOCKET
         try:
             make_private(self._folder)
-            path.unlink(missing_ok=True)  # of a start that was killed: the data directory is locked, so nobody listens
-            with short_path(path) as short:
-                server = await asyncio.start_unix_server(answered, short)
         except OSError as error:
-            raise NodeError(f"{path}: cannot listen for answers of the site's operator: {error}") from error
-        try:
+            raise NodeError(f"{self._folder}: cannot be made: {error.strerror}") from error
+        async with listening(self._folder, SOCKET, answered, "answers of the site's operator"):
             yield
-        finally:
-            server.close()
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
 
 
 _ENDS: Final = {True: "approved", False: "rejected"}
