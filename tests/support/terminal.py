@@ -16,6 +16,7 @@ READY: Final = (
     r"Network swarm \(\w+\), height \d+\n|Waiting for the ML process|NODE UID :|Waiting for the office|SLM-UI : http"
 )
 """What nodes print once they work, and `swarm join` once it waits."""
+DONE: Final = r"DONE=(\d+)\n"
 SECONDS: Final = 300.0
 
 
@@ -54,8 +55,9 @@ class Terminal:
         until a node has joined the network, or waits."""
         if line.endswith("&"):
             return Answer(0, self._until(line, READY))
-        output = self._until(f"{{ {line}\n}} <<< '{says}'\necho DONE=$?", r"DONE=\d+\n")
-        return Answer(int(output.rpartition("DONE=")[2]), output)
+        output = self._until(f"{{ {line}\n}} <<< '{says}'\necho DONE=$?", DONE)
+        done = re.findall(DONE, output)[-1]  # what runs in the background may have printed more behind it
+        return Answer(int(done), output)
 
     def close(self) -> None:
         with suppress(ProcessLookupError):
