@@ -21,6 +21,7 @@ import numpy as np
 
 from swarmlearning.merge.arithmetic import FLOATS, Combine, Float64
 from swarmlearning.merge.constants import combined
+from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.tensors.file import DTYPES, Array, Header, amend, overwrite, read_at, write_at
 
 Result = TypeVar("Result")
@@ -126,11 +127,15 @@ class Models:
             raise ModelUnreadable(uid, "became shorter while it was read")
 
     def in_lanes(self, work: Callable[[Sequence[Block]], Result], blocks: Sequence[Block]) -> list[Result]:
-        """`work` on each lane of consecutive blocks; results in the order of the lanes."""
+        """`work` on each lane of consecutive blocks; results in the order of the lanes.
+
+        Raises `DifferentArithmetic` where a thread does not compute as others do.
+        """
         bounds = [len(blocks) * lane // LANES for lane in range(LANES + 1)]
         lanes = [blocks[start:end] for start, end in pairwise(bounds) if end > start]
 
         def quietly(lane: Sequence[Block]) -> Result:
+            require_same_bits()
             with np.errstate(all="ignore"):  # what is not finite is found by looking
                 return work(lane)
 

@@ -21,6 +21,7 @@ from swarmlearning.api.server import Server
 from swarmlearning.bridge.bridge import Bridge
 from swarmlearning.identity.source import IdentitySource
 from swarmlearning.identity.tls import require_role
+from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.pacing import Bandwidth, limited, paced
@@ -73,9 +74,11 @@ async def run_sl(settings: SlSettings, source: IdentitySource, report_ready: Rep
 
     `OVER_ALREADY` when the command failed because the training was over before it came.
 
-    Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do.
+    Raises `NodeError`, `ServerError`, `StoreError` or `CertificateError` with what to do; `DifferentArithmetic` where
+    models made here would not be those of the other sites.
     """
     require_role(source.current.certificate, "SL")
+    require_same_bits()
     with (
         DataDirectory(settings.data_dir, settings.network_id, settings.uid) as place,
         kept_log(settings.data_dir, settings.name, place.uid, settings.log) as log,
