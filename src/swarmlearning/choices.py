@@ -8,6 +8,9 @@ DEFAULT_CONTRACT: Final = "defaultbb.cqdb.sml.hpe"
 MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 """Methods of merging models; `merge/methods.py` has a function for each."""
 
+Transfer: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
+"""How the values of a site's change travel to those who merge; `float32`: whole models, as the script has them."""
+
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 """The models that a site contributes once its own training has ended."""
 

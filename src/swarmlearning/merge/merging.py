@@ -15,10 +15,21 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from swarmlearning.merge.arithmetic import GRID, Combine, Float64, NonFinite
+from swarmlearning.merge.changes import Coding
 from swarmlearning.merge.faults import Faulty, find_faults
 from swarmlearning.merge.influence import Influence, influences, tally
 from swarmlearning.merge.methods import METHODS, Method
-from swarmlearning.merge.streaming import Models, ModelUnreadable, OnRead, Plan, Range, Tally, build, processors
+from swarmlearning.merge.streaming import (
+    ModelMalformed,
+    Models,
+    ModelUnreadable,
+    OnRead,
+    Plan,
+    Range,
+    Tally,
+    build,
+    processors,
+)
 from swarmlearning.tensors.file import Header, TensorFileError, read_header, require_mergeable
 from swarmlearning.tensors.structure import describe_difference, structure_digest
 
@@ -38,6 +49,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     STRUCTURE = "structure"
     NON_FINITE = "non-finite"
+    MALFORMED = "malformed"
 
 
 class Exclusion(NamedTuple):
@@ -70,11 +82,13 @@ Weigh: TypeAlias = Callable[[Mapping[str, int]], Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Source:
-    """One node's model; weight 0 means that it is left out."""
+    """One node's model; weight 0 means that it is left out. `coding`: the file is a change of the previous result,
+    coded so; None: it is the model itself."""
 
     uid: str
     weight: int
     path: Path
+    coding: Coding | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ def merge(
             except ModelUnreadable as error:
                 if error.uid is None:
                     raise MergeError(f"{previous}: cannot be read: {error.reason}") from error
-                excluded[error.uid] = Exclusion(error.uid, Reason.UNREADABLE, error.reason)
+                excluded[error.uid] = Exclusion(error.uid, _reason(error), error.reason)
             except Faulty as error:
                 excluded |= {uid: Exclusion(uid, Reason.NON_FINITE, it.text) for uid, it in error.faults.items()}
             else:
@@ -142,6 +156,10 @@ def merge(
                 return MergeReceipt(method, models.uids, plan.coefficients, _listed(excluded), measured)
     except TensorFileError as error:
         raise MergeError(str(error)) from error
+
+
+def _reason(error: ModelUnreadable) -> Reason:
+    return Reason.MALFORMED if isinstance(error, ModelMalformed) else Reason.UNREADABLE
 
 
 def check(method: str, sources: Sequence[Source], previous: Path | None, out: Path) -> None:
@@ -154,6 +172,8 @@ def check(method: str, sources: Sequence[Source], previous: Path | None, out: Pa
     for source in sources:
         if source.weight < 0:
             raise MergeError(f"{source.uid} has weight {source.weight}; weights are not negative")
+    if previous is None and (changes := [source.uid for source in sources if source.coding]):
+        raise MergeError(f"{changes[0]} gives a change, and there is no previous result that it changes")
     if out.resolve() in {path.resolve() for path in (previous, *(source.path for source in sources)) if path}:
         raise MergeError(f"{out}: the result would overwrite a model that it is merged from")
 
@@ -174,7 +194,7 @@ def _common_header(
     unusable: dict[str, Exclusion] = {}
     for source in sources:
         try:
-            headers[source.uid] = read_header(source.path)
+            headers[source.uid] = source.coding.header if source.coding else read_header(source.path)
         except TensorFileError as error:
             # The reason goes on the ledger, a path on this machine does not.
             text = str(error).removeprefix(f"{source.path}: ")
@@ -252,6 +272,7 @@ def opened(
             threads=threads,
             on_read=on_read,
             part=part,
+            coded={source.uid: source.coding for source in sources if source.coding},
         )
 
 

@@ -9,9 +9,9 @@ combined in the order of the lanes, so a pass gives the same for any number of t
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 
 from swarmlearning.merge.arithmetic import FLOATS, Combine, Float64
+from swarmlearning.merge.changes import Coding, Malformed, fill
 from swarmlearning.merge.constants import combined
 from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.tensors.file import DTYPES, Array, Header, amend, overwrite, read_at, write_at
@@ -51,6 +52,10 @@ class ModelUnreadable(Exception):
         self.reason = reason
 
 
+class ModelMalformed(ModelUnreadable):
+    """A coded change is not coded as one can be; `reason` names tensor and block."""
+
+
 class Block(NamedTuple):
     """`size` bytes of one dtype, `start` bytes into the data section of each model."""
 
@@ -71,7 +76,8 @@ class Models:
     """The models to merge, open, in UID order, all of one `header`; every weight is positive.
 
     `files` are their descriptors, `previous` that of the last merged model (None in the first round). `part`: what is
-    merged of them, None for all; nothing else is read, and coefficients given for a part may be 0.
+    merged of them, None for all; nothing else is read, and coefficients given for a part may be 0. `coded`: the models
+    whose files are changes of the previous one, coded so: all read what these stand for.
     """
 
     uids: tuple[str, ...]
@@ -82,6 +88,7 @@ class Models:
     threads: int = 2
     on_read: OnRead = lambda size: None
     part: Range | None = None
+    coded: Mapping[str, Coding] = field(default_factory=dict)
 
     @property
     def range(self) -> Range:
@@ -120,9 +127,14 @@ class Models:
 
     def _fill(self, row: Array, fd: int, block: Block, uid: str | None) -> None:
         try:
-            complete = read_at(fd, row.data, self.header.data_start + block.start)
+            if uid is not None and uid in self.coded and self.previous is not None:
+                complete = fill(self.coded[uid], fd, self.previous, block.start, row)
+            else:
+                complete = read_at(fd, row.data, self.header.data_start + block.start)
         except OSError as error:
             raise ModelUnreadable(uid, f"{error.strerror}") from error
+        except Malformed as error:
+            raise ModelMalformed(uid, str(error)) from error
         if not complete:
             raise ModelUnreadable(uid, "became shorter while it was read")
 

@@ -77,7 +77,7 @@ class Parts:
     @property
     def info(self) -> ModelDigest:
         """The chunk list as far as it is known."""
-        return ModelDigest(self.layout.size, tuple(self._digests), self.layout.header)
+        return ModelDigest(self.layout.size, tuple(self._digests), self.layout.header, self.layout.lengths)
 
     @property
     def path(self) -> Path:

@@ -40,7 +40,7 @@ from swarmlearning.models.chunklists import ChunkLists
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.pins import Pin, Pins
 from swarmlearning.models.spares import Spares
-from swarmlearning.tensors.digest import DigestError, Format, ModelDigest, digest_file
+from swarmlearning.tensors.digest import DigestError, Format, ModelDigest, digest_file, digest_laid_out
 
 logger = logging.getLogger(__name__)
 
@@ -348,7 +348,7 @@ class TensorStore:
     def _verify(self, digest: str) -> bool:
         try:
             path, info = self.path(digest), self._held[digest]
-            if digest_file(path, format=info.layout.format) == info:
+            if _size(path) == info.size and digest_laid_out(path, info.layout) == info:
                 return True
             logger.warning("model %s: the bytes on disk have changed, the model is not held any more", digest)
         except NotHeldError:

@@ -8,12 +8,18 @@ Format 1 cuts the whole file every 8 MiB. Format 2 keeps the header apart, which
 common, and cuts the data section into at most `MOST_CHUNKS`, each a power of two from 256 KiB up: small enough to share
 a model of 25 MB among many sites. The data section begins at a multiple of 8 bytes, so no chunk cuts an element. Which
 format names new models is for the network to decide (`ledger/rules.py`); both are read for ever.
+
+A *coded change* of a model (`merge/changes.py`) is named in the same way, under a tag of its own. It has a chunk for
+each chunk that the model has in format 2; these are of unequal length, so its chunk list states the length of each.
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -22,6 +28,7 @@ from blake3 import blake3
 from swarmlearning.tensors.file import MAX_HEADER, read_at
 
 Format: TypeAlias = Literal[1, 2]
+"""Of the names of models."""
 
 CHUNK: Final = 8 * 2**20
 """Bytes of a chunk in format 1."""
@@ -31,9 +38,11 @@ UNSTATED: Final = bytes(32)
 """In a chunk list, the place of a digest that is not known yet."""
 _SLICE_DOMAIN: Final = b"swarm-slice-1"
 _DOMAINS: Final[dict[Format, bytes]] = {1: b"swarm-model-1", 2: b"swarm-model-2"}
+_CODED: Final = b"swarm-coded-1"
 _TAG: Final = len(_DOMAINS[1])
 _DIGEST: Final = 32
 _PIECE: Final = 2**18  # read and digested while it is in the processor's cache
+_SIZE: Final = 4  # bytes that state the length of a chunk of a coded change
 _LENGTH: Final = 8  # bytes of a model file that state how long its header is
 _ALIGNMENT: Final = 8
 
@@ -44,18 +53,33 @@ class DigestError(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a model's file is cut into chunks: `size` in bytes, and in format 2 the bytes `header` before the data."""
+    """How a model's file is cut into chunks: `size` in bytes, and in format 2 the bytes `header` before the data.
+
+    `lengths`: of a coded change, the bytes of each chunk, the header among them; else empty.
+    """
 
     size: int
     header: int | None = None
+    lengths: tuple[int, ...] = ()
 
     @property
     def format(self) -> Format:
         return 1 if self.header is None else 2
 
     @property
+    def is_coded(self) -> bool:
+        """True of a coded change, False of a model."""
+        return bool(self.lengths)
+
+    @cached_property
+    def _ends(self) -> tuple[int, ...]:
+        return tuple(accumulate(self.lengths))
+
+    @property
     def count(self) -> int:
         """The number of chunks; in format 2 the header is chunk 0."""
+        if self.lengths:
+            return len(self.lengths)
         if self.header is None:
             return -(-self.size // CHUNK)
         return 1 - (-(self.size - self.header) // chunk_length(self.size - self.header))
@@ -63,6 +87,8 @@ class Layout:
     @property
     def longest(self) -> int:
         """Bytes of the longest chunk that can be."""
+        if self.lengths:
+            return max(self.lengths)
         if self.header is None:
             return CHUNK
         return max(self.header, chunk_length(self.size - self.header))
@@ -76,6 +102,8 @@ class Layout:
         return range(self._at(start), self._at(end - 1) + 1) if start < end else range(0)
 
     def _at(self, offset: int) -> int:
+        if self.lengths:
+            return bisect_right(self._ends, offset)
         if self.header is None:
             return offset // CHUNK
         if offset < self.header:
@@ -84,6 +112,8 @@ class Layout:
 
     def bounds(self, index: int) -> tuple[int, int]:
         """The first byte of a chunk in the file, and the one behind its last."""
+        if self.lengths:
+            return self._ends[index] - self.lengths[index], self._ends[index]
         if self.header is None:
             return index * CHUNK, min((index + 1) * CHUNK, self.size)
         if index == 0:
@@ -97,20 +127,22 @@ class ModelDigest:
     """`size` in bytes and one 32-byte BLAKE3 digest for each chunk; the last chunk may be shorter than the others.
 
     `header`: the bytes before the data section, which are chunk 0; None in format 1, which does not tell them apart.
+    `lengths`: of a coded change, the bytes of each chunk; else empty.
     """
 
     size: int
     chunks: tuple[bytes, ...]
     header: int | None = None
+    lengths: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
-        return Layout(self.size, self.header)
+        return Layout(self.size, self.header, self.lengths)
 
     @classmethod
     def unstated(cls, layout: Layout) -> "ModelDigest":
         """That of a model none of whose chunks is known."""
-        return cls(layout.size, (UNSTATED,) * layout.count, layout.header)
+        return cls(layout.size, (UNSTATED,) * layout.count, layout.header, layout.lengths)
 
     @property
     def stated(self) -> bool:
@@ -123,13 +155,18 @@ class ModelDigest:
         return blake3(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """The chunk list: domain tag, size as u64 little-endian, in format 2 `header` as u32, chunk digests."""
+        """The chunk list: domain tag, size as u64 little-endian, in format 2 `header` as u32, chunk digests; of a coded
+        change, the length of each chunk as u32 before these."""
         header = b"" if self.header is None else self.header.to_bytes(4, "little")
-        return _DOMAINS[self.layout.format] + self.size.to_bytes(8, "little") + header + b"".join(self.chunks)
+        lengths = b"".join(length.to_bytes(4, "little") for length in self.lengths)
+        tag = _CODED if self.lengths else _DOMAINS[self.layout.format]
+        return tag + self.size.to_bytes(8, "little") + header + lengths + b"".join(self.chunks)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ModelDigest":
         """The inverse of `to_bytes`; raises DigestError on anything else. Compare `root` before trusting it."""
+        if data[:_TAG] == _CODED:
+            return cls._coded(data)
         known: dict[bytes, Format] = {tag: number for number, tag in _DOMAINS.items()}
         found = known.get(data[:_TAG])
         if found is None:
@@ -141,7 +178,19 @@ class ModelDigest:
             _require_header(header, size)
         if len(data) < _TAG + 8 or len(rest) != Layout(size, header).count * _DIGEST:
             raise DigestError(f"chunk list of {len(data)} bytes does not fit a model of {size} bytes")
-        return cls(size, tuple(rest[at : at + _DIGEST] for at in range(0, len(rest), _DIGEST)), header)
+        return cls(size, _split(rest, _DIGEST), header)
+
+    @classmethod
+    def _coded(cls, data: bytes) -> "ModelDigest":
+        size, header = (int.from_bytes(data[_TAG + at : _TAG + end], "little") for at, end in ((0, 8), (8, 12)))
+        rest = data[_TAG + 12 :]
+        count = len(rest) // (_SIZE + _DIGEST)
+        lengths = tuple(int.from_bytes(each, "little") for each in _split(rest[: count * _SIZE], _SIZE))
+        _require_header(header, size)
+        fits = len(rest) == count * (_SIZE + _DIGEST) and 1 <= count <= 1 + MOST_CHUNKS
+        if not fits or lengths[0] != header or 0 in lengths or sum(lengths) != size:
+            raise DigestError(f"chunk list of {len(data)} bytes does not fit a coded change of {size} bytes")
+        return cls(size, _split(rest[count * _SIZE :], _DIGEST), header, lengths)
 
 
 def digest_file(path: Path, threads: int = 2, format: Format = 1) -> ModelDigest:
@@ -150,13 +199,19 @@ def digest_file(path: Path, threads: int = 2, format: Format = 1) -> ModelDigest
     Raises OSError, and DigestError when the file becomes shorter meanwhile, or, in format 2, when it is no model file.
     """
     with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        layout = Layout(size, _header_of(file.fileno(), size) if format == 2 else None)
+    return digest_laid_out(path, layout, threads)
+
+
+def digest_laid_out(path: Path, layout: Layout, threads: int = 2) -> ModelDigest:
+    """The same for a file that is cut in a known way, as coded changes are; of a longer file, the beginning."""
+    lanes = max(1, min(threads, layout.count))
+    with path.open("rb", buffering=0) as file:
         fd = file.fileno()
-        size = os.fstat(fd).st_size
-        layout = Layout(size, _header_of(fd, size) if format == 2 else None)
-        lanes = max(1, min(threads, layout.count))
 
         def lane(first: int) -> list[bytes]:
-            buffer = memoryview(bytearray(min(_PIECE, size)))
+            buffer = memoryview(bytearray(min(_PIECE, layout.size)))
             return [_digest(fd, *layout.bounds(index), buffer) for index in range(first, layout.count, lanes)]
 
         by_lane: Sequence[list[bytes]]
@@ -169,7 +224,7 @@ def digest_file(path: Path, threads: int = 2, format: Format = 1) -> ModelDigest
         except DigestError as error:
             raise DigestError(f"{path}: {error}") from None
     chunks = tuple(by_lane[index % lanes][index // lanes] for index in range(layout.count))
-    return ModelDigest(size, chunks, layout.header)
+    return ModelDigest(layout.size, chunks, layout.header, layout.lengths)
 
 
 def digest_chunk(fd: int, layout: Layout, index: int) -> bytes:
@@ -194,6 +249,10 @@ def slice_root(info: ModelDigest, chunks: range) -> str:
     header = (info.header or 0).to_bytes(4, "little")
     place = info.size.to_bytes(8, "little") + header + chunks.start.to_bytes(4, "little")
     return blake3(_SLICE_DOMAIN + place + b"".join(info.chunks[chunks.start : chunks.stop])).hexdigest()
+
+
+def _split(data: bytes, size: int) -> tuple[bytes, ...]:
+    return tuple(data[at : at + size] for at in range(0, len(data), size))
 
 
 def chunk_length(data: int) -> int:
