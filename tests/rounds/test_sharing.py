@@ -102,21 +102,6 @@ def test_slices_of_others_are_fetched_as_soon_as_they_are_stated() -> None:
     assert (fetch.slice, fetch.root, fetch.holders) == (theirs, root(theirs), (play.leader,))
 
 
-def test_a_model_that_cannot_be_had_is_reported_and_tried_again_until_another_merges_the_slice() -> None:
-    play = frozen()
-    node = Sharer(play, not_leading(play))
-    index, victim = play.of(node.uid)[0], play.others(node.uid)[0]
-    fault = Exclusion(victim, "unreachable", "no route")
-    report = ReportFault(0, node.recipe, index, fault)
-    actions = node.handle(SliceUnmergeable(node.recipe, index, fault))
-    assert actions == [Send(report)]
-    assert of(MergeSlice, node.over(f"{node.recipe}/{index}", "retry")) == [], "it is not known to the others yet"
-    play.fault(index, victim)
-    assert play.slice(index).merger != node.uid
-    node.accept(report)
-    assert index not in of(MergeSlice, node.advance())
-
-
 def contradicted(play: InSlices) -> tuple[int, str]:
     """Two mergers state different digests for this slice; this third one is to decide."""
     slow = not_leading(play)

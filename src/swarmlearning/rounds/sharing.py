@@ -202,6 +202,8 @@ class Sharing:
         mergers contradict each other its word decides."""
         facts = self._facts
         recipe: Recipe | None = None
+        for index in [each for each in known.found if self._reported(slicing, each)]:
+            del known.found[index]  # where it is to try again it says what it finds then
         for index, each in enumerate(slicing.slices):
             stated = facts.uid in each.holders or facts.uid in each.roots
             lost = slicing.look and index not in known.merged  # with the process before this one: it looks again
@@ -211,7 +213,7 @@ class Sharing:
                 facts.send(Sliced(slicing.round, slicing.recipe, index, known.merged[index]))
             elif is_here(known, index, each):
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
-            elif index in known.found and not stated and not self._reported(slicing, index):
+            elif index in known.found and not stated:
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
             elif not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
                 recipe = recipe or recipe_of(facts.training, current, slicing)

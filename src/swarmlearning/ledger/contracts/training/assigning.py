@@ -13,7 +13,7 @@ import msgspec
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.recipes import place
-from swarmlearning.ledger.contracts.training.slices import UNITS, Fault, Slice, Slicing, live_holders, stated
+from swarmlearning.ledger.contracts.training.slices import NO_WAY, UNITS, Fault, Slice, Slicing, live_holders, stated
 from swarmlearning.ledger.contracts.training.state import Training
 
 OF_A_SLICE = "non-finite"
@@ -32,7 +32,7 @@ def mergers(state: Training, slicing: Slicing) -> list[str]:
     Those from which nobody could fetch before count where there are no others. Who was left out since nobody could
     fetch its model is none, whatever it states.
     """
-    out = {each.uid for each in slicing.excluded if each.reason in ("unreachable", "too-slow")}
+    out = {each.uid for each in slicing.excluded if each.reason in NO_WAY}
     able = [uid for uid in state.members if can_merge(state, uid) and uid not in out]
     reachable = [uid for uid in able if not state.members[uid].unreachable]
     return sorted(reachable or able, key=lambda uid: place(state, uid))
@@ -92,15 +92,32 @@ def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: 
         raise Rejection(Code.NO_CHANGE, f"{leader} holds slice {index} itself, or merges it")
     if found.passed > term:
         raise Rejection(Code.NO_CHANGE, f"slice {index} was given to another member in term {term} already")
-    out = {found.merger, *found.roots, *found.seen} | unable_to(slicing, index)
-    able = mergers(state, slicing)
-    able = [uid for uid in able if uid not in out] or [uid for uid in _spare(state, able) if uid not in out]
+    again = _lately_unable(slicing, index)
+    able = _not_asked(state, slicing, index, set()) or _not_asked(state, slicing, index, again)
     others = [uid for uid in able if uid != leader and uid not in found.former]
     takers = others or [uid for uid in able if uid not in found.former] or able
     if not takers:
         raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slice {index}")
     given = _Loads(slicing).given(found, takers)
+    faults = tuple(each for each in slicing.faults if each.by != given.merger or not each.may_pass)
+    slicing = msgspec.structs.replace(slicing, faults=faults)
     return slicing.with_slice(index, msgspec.structs.replace(given, passed=term + 1))
+
+
+def _not_asked(state: Training, slicing: Slicing, index: int, again: Collection[str]) -> list[str]:
+    """The members that could merge this slice in the place of its merger, and have not stated what it is; those that
+    could not have a model but may try `again` count as able."""
+    found = slicing.slices[index]
+    out = {found.merger, *found.roots, *found.seen} | unable_to(slicing, index).difference(again)
+    able = mergers(state, slicing)
+    return [uid for uid in able if uid not in out] or [uid for uid in _spare(state, able) if uid not in out]
+
+
+def _lately_unable(slicing: Slicing, index: int) -> set[str]:
+    """The members that could not have a model. Where the slice's merger hangs, or serves it to nobody, they are asked
+    once more: else all would wait for that one, though models can be had by now (seeds 782, 2250)."""
+    faults = [each for each in slicing.faults if concerns(each, index)]
+    return {each.by for each in faults} - {each.by for each in faults if not each.may_pass}
 
 
 def _spare(state: Training, able: Collection[str]) -> list[str]:

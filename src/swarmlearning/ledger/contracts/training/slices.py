@@ -36,6 +36,8 @@ SLICES_EACH: Final = 4
 SLICE_SECONDS: Final = 2
 """A merger has so many slices more as the slowest link needs so many seconds for a model."""
 MOST_SLICES: Final = MOST_MERGERS * SLICES_EACH
+NO_WAY: Final = ("unreachable", "too-slow")
+"""Reasons for leaving a contributor out that say nothing about its model."""
 LARGEST_SHARE: Final = 2
 """Times the mean share: nobody gets more by its own word."""
 
@@ -154,6 +156,11 @@ class Fault(msgspec.Struct, frozen=True):
     @property
     def uid(self) -> str:
         return self.exclusion.uid
+
+    @property
+    def may_pass(self) -> bool:
+        """True if the model could not be had: by now it may be."""
+        return self.exclusion.reason in NO_WAY
 
 
 class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -298,7 +298,7 @@ def _without_unusable(state: Training) -> Training:
     excluded = (*slicing.excluded, *(agreed[uid] for uid in sorted(agreed)))
     there = current.submissions.keys() - {each.uid for each in excluded}
     if not enough(state, there) or not (current.base or contributions(state, current, excluded)):
-        finders = {uid: [each.by for each in slicing.faults if each.uid == uid and not _no_way(each)] for uid in agreed}
+        finders = {uid: [each.by for each in slicing.faults if each.uid == uid and not each.may_pass] for uid in agreed}
         return transactions.collect_again(state, current, excluded, finders)
     return _with_present_recipe(state, current, msgspec.structs.replace(slicing, excluded=excluded))
 
@@ -315,15 +315,11 @@ def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
     return are_enough(state, uid, organisations)
 
 
-def _no_way(fault: Fault) -> bool:
-    return fault.exclusion.reason in ("unreachable", "too-slow")
-
-
 def _why(state: Training, slicing: Slicing, uid: str) -> Exclusion:
     """Why a contributor is left out. What one merger calls unusable does not count as that because another one cannot
     reach its site: that may be reached later, while a model that is barred is not taken again (seed 134)."""
     faults = [each for each in slicing.faults if each.uid == uid]
-    unreached, unusable = ([each for each in faults if _no_way(each) == no_way] for no_way in (True, False))
+    unreached, unusable = ([each for each in faults if each.may_pass == no_way] for no_way in (True, False))
     organisations = {each.by: state.members[each.by].organisation for each in unusable if each.by in state.members}
     alone = unreached and not are_enough(state, uid, organisations)
     return (unreached if alone or not unusable else unusable)[-1].exclusion
