@@ -268,6 +268,22 @@ def test_nobody_is_left_out_of_slices_that_are_held() -> None:
     assert play.result.receipt.exclusions == ()
 
 
+def test_slices_that_only_one_has_whom_nobody_can_reach_are_merged_without_it() -> None:
+    """Of two mergers one was walled off with its slices, and the other could not have its model (seed 3140)."""
+    play = opened("a", "b", "c", "d")
+    for uid in ("c", "d"):
+        play.link(uid, merges=False)
+    play.submit()
+    walled, other = sorted("ab", key=lambda uid: uid == play.leader)
+    taken = play.of(walled)
+    play.merge()
+    play.reassign(*taken)
+    assert {play.slice(index).merger for index in taken} == {other}
+    play.fault(taken[0], walled)
+    assert [part.uid for part in play.slicing.excluded] == [walled]
+    publish_and_hold(play)
+
+
 def test_the_leader_may_be_the_one_that_is_left_out_and_leads_on() -> None:
     play = frozen()
     victim = play.leader

@@ -302,6 +302,23 @@ def test_of_three_sites_nobody_reads_all_of_a_model_by_what_one_leader_does() ->
     assert read == [4, 8, 8]
 
 
+def test_a_slice_goes_back_to_whom_it_was_taken_from_rather_than_to_one_who_would_read_all_of_a_model() -> None:
+    """One who could not reach the leader's site can merge again once that is left out (seed 3088)."""
+    play = frozen()
+    leader = play.leader
+    back, first, second = play.others(leader)
+    play.fault(play.of(back)[0], leader)
+    play.fault(play.of(first)[0], leader)
+    play.merge()
+    taken = [*(index for index in play.of(first) if back not in play.slice(index).former), *play.of(back)]
+    taken += [index for index in play.of(first) if index not in taken]
+    assert back in play.slice(taken[-1]).former
+    for index in taken:
+        play.reassign(index)
+    for uid in (back, second):
+        assert not all(uid in each.readers for each in play.slicing.slices)
+
+
 def test_who_has_read_all_but_one_slice_is_not_given_that_though_it_has_least_to_do() -> None:
     play = frozen("a", "b", "c")
     (lost, index), reader, slow = ("a", play.of("a")[0]), "b", "c"

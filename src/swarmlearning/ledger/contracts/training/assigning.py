@@ -94,11 +94,11 @@ def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: 
         raise Rejection(Code.NO_CHANGE, f"slice {index} was given to another member in term {term} already")
     again = _lately_unable(slicing, index)
     able = _not_asked(state, slicing, index, set()) or _not_asked(state, slicing, index, again)
-    others = [uid for uid in able if uid != leader and uid not in found.former]
-    takers = others or [uid for uid in able if uid not in found.former] or able
-    if not takers:
+    fresh = [uid for uid in able if uid not in found.former]
+    others = [uid for uid in able if uid != leader] if set(fresh) - {leader} else fresh
+    if not (takers := others or able):
         raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slice {index}")
-    given = _Loads(slicing).given(found, takers)
+    given = _Loads(slicing).given(found, takers, last=found.former)
     faults = tuple(each for each in slicing.faults if each.by != given.merger or not each.may_pass)
     slicing = msgspec.structs.replace(slicing, faults=faults)
     return slicing.with_slice(index, msgspec.structs.replace(given, passed=term + 1))
@@ -148,11 +148,11 @@ class _Loads:
             self._work.update(each.readers if not each.holders else each.former)
             self._read.update(dict.fromkeys(each.readers, each.units))
 
-    def given(self, found: Slice, takers: Collection[str]) -> Slice:
-        """The slice for whoever has least to do; for nobody who would read all of a model then, while others are left.
-        What was taken from a member counts as if it were to be done: nothing more goes to whoever keeps others
-        waiting."""
-        uid = min(takers, key=lambda uid: (self._reads_all(found, uid), self._work[uid], self._read[uid]))
+    def given(self, found: Slice, takers: Collection[str], last: Collection[str] = ()) -> Slice:
+        """The slice for whoever has least to do; for nobody who would read all of a model then, while others are left;
+        for those who come `last` rather than for such a one. What was taken from a member counts as if it were to be
+        done: nothing more goes to whoever keeps others waiting."""
+        uid = min(takers, key=lambda uid: (self._reads_all(found, uid), uid in last, self._work[uid], self._read[uid]))
         if uid not in found.readers:
             self._work[uid] += 1
             self._read[uid] += found.units
@@ -160,4 +160,4 @@ class _Loads:
         return msgspec.structs.replace(found, merger=uid, former=former)
 
     def _reads_all(self, found: Slice, uid: str) -> bool:
-        return self._read[uid] + (0 if uid in found.readers else found.units) == UNITS
+        return uid not in found.readers and self._read[uid] + found.units == UNITS

@@ -305,12 +305,12 @@ def _without_unusable(state: Training) -> Training:
 
 def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
     """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
-    all that can merge but itself, where a slice is to be merged still."""
+    all that can merge but itself, where a slice is to be merged still, or only it has one (seed 3140)."""
     reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
     organisations = {each: state.members[each].organisation for each in reporters - {uid}}
     able = set(mergers(state, slicing))
     everybody = able - {uid} and able - {uid} <= reporters
-    if everybody and not all(live_holders(each, able) for each in slicing.slices):
+    if everybody and not all(live_holders(each, able - {uid}) for each in slicing.slices):
         return True
     return are_enough(state, uid, organisations)
 
