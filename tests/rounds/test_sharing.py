@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from support.play import merged, model
 from support.roundnode import SETTINGS, Node
 from support.slicing import InSlices, frozen, root
-from swarmlearning.ledger.bodies import Depose, Exclusion, Held, Publish, Reassign, ReportFault, Sliced, StateLink
+from swarmlearning.ledger.bodies import Depose, Held, Publish, Reassign, Sliced, StateLink
 from swarmlearning.ledger.contracts.training.slices import roots_of
 from swarmlearning.rounds.events import Action, Cancel, Dropped, Keep, LocalFailure, Send, SetTimer, TimerFired
 from swarmlearning.rounds.machine import RoundMachine
@@ -20,7 +20,6 @@ from swarmlearning.rounds.slices import (
     SliceMerged,
     SliceMissing,
     SlicesLost,
-    SliceUnmergeable,
 )
 
 RESULT = merged(0)

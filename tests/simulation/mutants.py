@@ -20,7 +20,7 @@ from simulation.mutations import FAULTS, Fault
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "src" / "swarmlearning"
 TESTS: Final = (
-    "rounds/test_sharing.py",
+    "rounds/test_sharing*.py",
     "rounds/test_looking.py",
     "rounds/test_checking.py",
     "ledger/test_slice*.py",

@@ -73,10 +73,15 @@ FAULTS: Final = (
         ("a leader passes a slice on as often as it likes", "if found.passed > term:", "if False:"),
         (
             "a leader gives itself what it takes from others",
-            "if uid != leader and uid not in found.former]",
-            "if uid not in found.former]",
+            "[uid for uid in able if uid != leader] if set(fresh) - {leader} else fresh",
+            "able",
         ),
-        ("whoever has least to do reads a whole model", "self._reads_all(found, uid), self._work", "self._work"),
+        ("whoever has least to do reads a whole model", "self._reads_all(found, uid), uid in last", "uid in last"),
+        (
+            "who could not have a model once never merges again",
+            "or _not_asked(state, slicing, index, again)",
+            "or [uid for uid in again if uid not in again]",
+        ),
         (
             "nobody decides where nobody is left to ask",
             "slicing = slicing.with_slice(index, _ruled(state, each, able))",
