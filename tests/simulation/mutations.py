@@ -95,8 +95,8 @@ FAULTS: Final = (
         ("slices are given to members that nobody can reach", "sorted(reachable or able,", "sorted(able,"),
         (
             "who was left out as unreachable merges on",
-            "if can_merge(state, uid) and uid not in out]\n    reachable",
-            "if can_merge(state, uid)]\n    reachable",
+            "for uid in _able(state) if uid not in out]\n    reachable",
+            "for uid in _able(state)]\n    reachable",
         ),
     ),
     *_in(

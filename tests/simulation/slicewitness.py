@@ -43,7 +43,7 @@ class SliceWitness:
 
     def advanced(self, before: Training, after: Training, sender: str, body: object) -> None:
         """Checks the newest state, and what this node has stated last."""
-        self._check_kept(before, after)
+        self._check_kept(before, after, body)
         self._check_said(before, after, sender, body)
         for slicing in after.slicings:
             self._check_readers(before, after, slicing)
@@ -158,7 +158,7 @@ class SliceWitness:
         lost = own is not None and own.digest in site.store.held and own.digest not in kept
         require(not lost, f"{site.uid} tidies away its contribution to round {result.closed.number}")
 
-    def _check_kept(self, before: Training, after: Training) -> None:
+    def _check_kept(self, before: Training, after: Training, body: object) -> None:
         """A round that goes on with the same contributors, in a new term or not, goes on with its slices."""
         was, now = before.round, after.round
         if (result := after.result) is not None and not all_hold(after):
@@ -171,7 +171,7 @@ class SliceWitness:
         known, slicing = slicing_of(before, was.number), slicing_of(after, now.number)
         if known is None or was.submissions != now.submissions or was.voids != now.voids:
             return
-        there = bool(mergers(after, known)) and bool(recipe_of(after, now, known).contributors)
+        there = bool(mergers(after, known)) and bool(_contributors(after, now, known, body))
         collected = now.unreachable != was.unreachable
         require(slicing is not None or not there or collected, f"the slices of round {now.number} are gone")
 
@@ -287,6 +287,14 @@ class SliceWitness:
         if site.store.full or site.store.corrupt or any(uid == of for of, _ in self._swarm.witness.damaged):
             return True
         return site.store.has_slice(slicing.recipe, index, slicing.slices[index].root)
+
+
+def _contributors(state: Training, current: Round, known: Slicing, body: object) -> set[str]:
+    """Returns whose models there are still, if who is accused now is left out with all that were before: there may be
+    none but a site's that had nothing to merge (seed 3373)."""
+    uids = {one.uid for one in recipe_of(state, current, known).contributors}
+    accused = {each.uid for each in known.faults} | {body.exclusion.uid} if isinstance(body, ReportFault) else set()
+    return uids - accused
 
 
 def _roots(recipe: Recipe, slicing: Slicing) -> tuple[str, ...]:

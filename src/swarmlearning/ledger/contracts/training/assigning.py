@@ -13,17 +13,11 @@ import msgspec
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.recipes import place
-from swarmlearning.ledger.contracts.training.slices import NO_WAY, UNITS, Fault, Slice, Slicing, live_holders, stated
+from swarmlearning.ledger.contracts.training.slices import NO_WAY, UNITS, Fault, Slice, Slicing, live_holders
 from swarmlearning.ledger.contracts.training.state import Training
 
 OF_A_SLICE = "non-finite"
 """The reason for which a model cannot be used in one slice; every other one concerns all of them."""
-
-
-def can_merge(state: Training, uid: str) -> bool:
-    """True if this member is there and merges slices."""
-    member = state.members.get(uid)
-    return member is not None and member.alive and stated(state.links, uid).merges
 
 
 def mergers(state: Training, slicing: Slicing) -> list[str]:
@@ -33,9 +27,15 @@ def mergers(state: Training, slicing: Slicing) -> list[str]:
     fetch its model is none, whatever it states.
     """
     out = {each.uid for each in slicing.excluded if each.reason in NO_WAY}
-    able = [uid for uid in state.members if can_merge(state, uid) and uid not in out]
+    able = [uid for uid in _able(state) if uid not in out]
     reachable = [uid for uid in able if not state.members[uid].unreachable]
     return sorted(reachable or able, key=lambda uid: place(state, uid))
+
+
+def _able(state: Training) -> list[str]:
+    """The members that are there and merge slices."""
+    out = {each.uid for each in state.links if not each.merges}
+    return [uid for uid, member in state.members.items() if member.alive and uid not in out]
 
 
 def not_held(state: Training, slicing: Slicing, leader: str) -> list[int]:
@@ -123,7 +123,7 @@ def _lately_unable(slicing: Slicing, index: int) -> set[str]:
 def _spare(state: Training, able: Collection[str]) -> list[str]:
     """The members that could merge, too, though it seems that nobody can fetch from them: their word decides between
     others."""
-    spare = [uid for uid in state.members if can_merge(state, uid) and uid not in able]
+    spare = [uid for uid in _able(state) if uid not in able]
     return sorted(spare, key=lambda uid: place(state, uid))
 
 
