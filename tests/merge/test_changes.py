@@ -203,7 +203,7 @@ def test_a_change_that_is_not_finite_is_left_out_by_name(tmp_path: Path, value: 
             continue
         receipt = merge("mean", given_sources, paths[0], tmp_path / "out")
         (left_out,) = receipt.excluded
-        assert left_out[:2] == ("a", Reason.MALFORMED)
+        assert left_out[:2] == ("a", Reason.NON_FINITE)
         assert "'w', block of values from 64: " in left_out.detail
         assert receipt.contributors == ("b",)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simulation.checks import CheckWitness
+from simulation.coded import CodedWitness
 from simulation.ledger import CONTRACT
 from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
@@ -49,6 +50,7 @@ class Witness:
         self._standing: dict[tuple[int, int], str] = {}
         self._taken: dict[str, int] = {}
         self._terms: dict[tuple[int, int], int] = {}
+        self.coded = CodedWitness(swarm)
         self.slices = SliceWitness(swarm)
         self.checks = CheckWitness(swarm)
 
@@ -74,6 +76,8 @@ class Witness:
             case Publish(result=result) if result:
                 self._published(before, after, sender, body)
                 self.slices.published(before, sender, body)
+                if before.round is not None:
+                    self.coded.published(before.round, body)
                 self._publisher = (sender, entry.content.incarnation)
             case Submit():
                 self._given(sender, body)

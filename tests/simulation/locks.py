@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from simulation import models
+from simulation import coded, models
 from swarmlearning.ledger.bodies import Privacy
 from swarmlearning.ledger.contracts.training.bodies import Withheld
 from swarmlearning.ledger.contracts.training.serving import is_served
@@ -74,11 +74,15 @@ def release(running: "models.Task", task: Release) -> None:
 
 def _given(site: "Site", task: Release, lock: Lock) -> Released:
     store, witness = site.store, site.swarm.witness
-    result = models.name("released", task.digest, task.base, str(len(store.given)))
-    store.given.append(result)
-    witness.made_from[result] = task.base
-    witness.handed[result] = witness.handed[task.digest]
-    store.put(result)
+    if task.transfer != "float32":
+        result = coded.coded(site, task, str(len(store.given)))
+        store.given.append(result)
+    else:
+        result = models.name("released", task.digest, task.base, str(len(store.given)))
+        store.given.append(result)
+        witness.made_from[result] = task.base
+        witness.handed[result] = witness.handed[task.digest]
+        store.put(result)
     done = Released(task, result, site.swarm.size, lock.statement(len(store.given)))
     store.released[task] = done
     return done

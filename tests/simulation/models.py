@@ -6,7 +6,7 @@ Models are names; the witness knows of each what it was truly made from. Nothing
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simulation import checks, locks, slices
+from simulation import checks, coded, locks, slices
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.rounds.checks import Recheck
@@ -96,7 +96,8 @@ def begin(site: "Site", work: Work) -> Task:
         case Carry():
             task.job(site.plan.work, lambda: carry(task, work), silent=site.plan.silent)
         case Release():
-            task.job(site.plan.work, lambda: locks.release(task, work), silent=site.plan.silent)
+            release = locks.release if site.lock else coded.release
+            task.job(site.plan.work, lambda: release(task, work), silent=site.plan.silent)
     return task
 
 

@@ -67,7 +67,7 @@ FAULTS: Final = (
         ("mergers that contradict each other decide by themselves", " | slicing.slices[index].contradicted", ""),
         (
             "a fault that concerns all slices concerns one",
-            "fault.slice == index or fault.exclusion.reason != OF_A_SLICE",
+            "fault.slice == index or fault.exclusion.reason not in OF_A_SLICE",
             "fault.slice == index",
         ),
         ("a leader passes a slice on as often as it likes", "if found.passed > term:", "if False:"),

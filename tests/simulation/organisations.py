@@ -6,6 +6,7 @@ They are the seeds that end with 4 or 9; a random stream of their own decides, s
 import random
 from dataclasses import dataclass
 
+from simulation.coded import contract_of, transfer_of
 from simulation.faults import operate
 from simulation.intruder import Intruder, Serves
 from simulation.ledger import CONTRACT
@@ -14,6 +15,7 @@ from simulation.moves import KINDS, MOVES
 from simulation.slicemoves import slice_moves
 from simulation.swarm import Swarm
 from simulation.unsigned import ORGANISATIONS, paper, papers
+from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import AdmitOrganisation, Anchor, CreateContract, NewOrganisation
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.bodies import Weights
@@ -41,12 +43,14 @@ class Makeup:
 
 def add_organisations(swarm: Swarm, seed: int) -> None:
     """Gives the sites of this seed's swarm to organisations, creates the contract, and adds the adversarial nodes."""
+    if created := contract_of(swarm, seed):
+        operate(swarm, swarm.operator, CONTRACT, created)
     if seed % 5 != 4:
         return
     dice = random.Random(f"organisations {seed}")
     makeup = _makeup(dice, len(swarm.sites))
     _found(swarm, (*makeup.honest, *makeup.adversarial))
-    _create_contract(swarm, makeup, dice)
+    _create_contract(swarm, makeup, dice, transfer_of(swarm, seed))
     for index, site in enumerate(swarm.sites.values()):
         belongs = makeup.honest[index] if index < len(makeup.honest) else dice.choice(makeup.honest)
         site.organisation, site.papers = belongs, paper(belongs, "SL")
@@ -78,7 +82,7 @@ def _found(swarm: Swarm, names: tuple[str, ...]) -> None:
         operators.append(paper(name, "SWCI"))
 
 
-def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random) -> None:
+def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random, transfer: Transfer) -> None:
     swarm.operator = paper(makeup.honest[0], "SWCI")
     swarm.min_organisations = makeup.needed
     weights: Weights = dice.choice(BY)
@@ -87,6 +91,7 @@ def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random) -> None:
         min_organisations=makeup.needed,
         weights=weights,
         max_organisation_weight=CAPS[makeup.needed % len(CAPS)],
+        transfer=transfer,
     )
     operate(swarm, swarm.operator, CONTRACT, created)
 

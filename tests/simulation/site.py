@@ -164,8 +164,9 @@ class Site(Living):
             training = self.swarm.log.training(self.link.height)
             self.decided_on = self.link.height
             released = tuple(self.store.released.values()) if self.lock else None
+            coded = tuple(self.store.coded.values())
             settings = checks.settings_of(self)
-            self.machine = RoundMachine(self.uid, self.life, training, settings, self.store.held, released)
+            self.machine = RoundMachine(self.uid, self.life, training, settings, self.store.held, released, coded)
         self.tell(event)
         if self.swarm.sliced:
             self.tell(slices.link_of(self))

@@ -21,10 +21,10 @@ class Job:
 
 
 class Store:
-    """`held` and `corrupt` outlive the process, and so do `given` and `released`, what a privacy lock has given, and
-    `private`, the models of the site's own that it has not; models are names. `slices` are by recipe and index,
-    `assembled` the model that was made of them. `seen`, in a look, of its own slices, and `gathered` from others, end
-    with the process."""
+    """`held` and `corrupt` outlive the process, and so do `given` and `released`, what a privacy lock has given,
+    `coded`, changes that were made without one, and `private`, the models of the site's own that it has not; models are
+    names. `slices` are by recipe and index, `assembled` the model that was made of them. `seen`, in a look, of its own
+    slices, and `gathered` from others, end with the process."""
 
     def __init__(self, life: Living, dice: random.Random) -> None:
         self._life, self._dice = life, dice
@@ -32,6 +32,7 @@ class Store:
         self.private: set[str] = set()
         self.given: list[str] = []
         self.released: dict[Release, Released] = {}
+        self.coded: dict[Release, Released] = {}
         self._parts: dict[str, float] = {}
         self.slices: dict[str, dict[int, str]] = {}
         self.assembled: dict[str, str] = {}

@@ -29,6 +29,7 @@ CHUNK = 300
 LASTS = 60.0
 LASTING = {
     "clock that differs",
+    "coded changes",
     "contribution left out as too slow",
     "demand for contributors",
     "doubled message",

@@ -45,7 +45,10 @@ from swarmlearning.rounds.events import (
 )
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl import addresses
+from swarmlearning.sl.changes import Changes
+from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.effects import Effects
+from swarmlearning.sl.giving import Giving
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
 from swarmlearning.sl.stopwatch import Stopwatch
@@ -95,6 +98,7 @@ class Site:
             Narrator(self.ml.show, True),
             self.events.put_nowait,
             self.watch,
+            Giving(self.store, Changes(directory, self.store, Codings(self.store)), None, self.watch),
         )
         self.effects.contract = CONTRACT
         self.ml.model_size = 0

@@ -29,6 +29,11 @@ CLIPPING = Lock(1.0)
 NOISY = Lock(1.0, noise=2.0, epsilon=3.0, delta=1e-5)
 
 
+def stated(done: Released) -> Privacy:
+    assert done.privacy is not None
+    return done.privacy
+
+
 class Site:
     """The lock of the site `a`, with its store and record in one folder; `restart` makes it anew."""
 
@@ -87,9 +92,9 @@ async def test_what_is_given_is_clipped_and_is_in_the_store_and_in_the_record(tm
 async def test_each_release_states_what_all_compose_to_until_the_budget_is_spent(tmp_path: Path) -> None:
     site = Site(tmp_path, NOISY)
     given = [await site.release(task) for task in await site.tasks(4)]
-    assert [done.privacy.releases for done in given] == [1, 2, 2, 2]
-    assert [done.privacy.withheld for done in given] == ["", "", "budget", "budget"]
-    assert [done.privacy.epsilon for done in given] == [composed_epsilon([2.0] * n, 1e-5) for n in (1, 2, 2, 2)]
+    assert [stated(done).releases for done in given] == [1, 2, 2, 2]
+    assert [stated(done).withheld for done in given] == ["", "", "budget", "budget"]
+    assert [stated(done).epsilon for done in given] == [composed_epsilon([2.0] * n, 1e-5) for n in (1, 2, 2, 2)]
     assert composed_epsilon([2.0] * 3, 1e-5) > NOISY.epsilon
     assert len(site.record.lines()) == 2
     assert "privacy budget of this site is spent" in site.warned[0]
@@ -112,7 +117,7 @@ async def test_other_noise_on_the_same_change_is_paid_for(tmp_path: Path) -> Non
     site.store.forget(first.result)
     second = await site.release(task)
     assert second.result != first.result
-    assert second.privacy.epsilon > first.privacy.epsilon
+    assert stated(second).epsilon > stated(first).epsilon
     assert len(site.record.lines()) == 2
 
 
@@ -140,7 +145,7 @@ async def test_a_node_killed_at_any_moment_has_recorded_all_that_could_be_fetche
     assert spent == (moment in ("memory", "commit"))
     assert site.store.held() == held
     site.restart()
-    assert (await site.release(task)).privacy.releases == spent + 1
+    assert stated(await site.release(task)).releases == spent + 1
 
 
 async def test_a_record_that_says_less_than_the_ledger_lets_nothing_be_given(tmp_path: Path) -> None:
@@ -151,7 +156,7 @@ async def test_a_record_that_says_less_than_the_ledger_lets_nothing_be_given(tmp
     site.play.submit("a", digest=done.result, privacy=done.privacy)
     site.record.path.unlink()
     withheld = await site.release(second)
-    assert withheld.privacy.withheld == "record"
+    assert stated(withheld).withheld == "record"
     assert "the ledger says that ε = " in site.warned[0]
 
 
@@ -177,13 +182,13 @@ async def test_models_that_were_given_without_noise_leave_no_budget_for_noise(tm
 async def test_without_a_base_only_a_model_that_the_policy_names_is_given(tmp_path: Path) -> None:
     site = Site(tmp_path, NOISY)
     task = Release(1, 0, "", await site.model(3.0))
-    assert (await site.release(task)).privacy.withheld == "no-base"
+    assert stated(await site.release(task)).withheld == "no-base"
     assert f"initialModels: [{task.digest}]" in site.told[0]
     assert site.warned == []
     site.lock = replace(NOISY, initial=frozenset([task.digest]), contributors=5)
     site.restart()
     done = await site.release(task)
-    assert (done.result, done.privacy.releases, done.privacy.contributors) == (task.digest, 0, 1)
+    assert (done.result, stated(done).releases, stated(done).contributors) == (task.digest, 0, 1)
     assert site.serves(task.digest)
     assert site.record.lines() == ()
 

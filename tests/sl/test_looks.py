@@ -33,8 +33,9 @@ from swarmlearning.rounds.slices import (
     Weighed,
     WeighModels,
 )
+from swarmlearning.sl.layouts import chunks_of
 from swarmlearning.sl.looks import MOST_BYTES
-from swarmlearning.sl.slices import SliceWork, chunks_of
+from swarmlearning.sl.slices import SliceWork
 from swarmlearning.tensors.digest import slice_root
 from swarmlearning.tensors.file import Tensor, write
 

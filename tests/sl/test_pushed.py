@@ -37,7 +37,7 @@ def may(play: InSlices, to: str, by: str = HIDDEN, of: str = HIDDEN) -> set[int]
 def asked(play: InSlices, to: str, by: str = HIDDEN, of: str = HIDDEN, *, knows: bool = True) -> Pushable | None:
     thumbprint = play.ledger.actors[by].signer.thumbprint
     layout = INFO.layout if knows else None
-    return pushable(play.ledger.chain, to, thumbprint, model(of, 0), lambda current: layout)
+    return pushable(play.ledger.chain, to, thumbprint, model(of, 0), lambda state, current: layout)
 
 
 def pushes(play: InSlices, uid: str = HIDDEN) -> dict[str, int]:
@@ -65,9 +65,9 @@ def test_nobody_pushes_what_is_not_its_own_or_to_whom_it_is_not_for() -> None:
     assert may(play, "a", by="b") == set()
     assert may(play, "a", of="b") == set()
     thumbprint = play.ledger.actors[HIDDEN].signer.thumbprint
-    assert pushable(play.ledger.chain, "a", thumbprint, "0" * 64, lambda current: INFO.layout) is None
-    assert pushable(play.ledger.chain, "a", "0" * 64, model(HIDDEN, 0), lambda current: INFO.layout) is None
-    assert pushable(play.ledger.chain, "sn-1", thumbprint, model(HIDDEN, 0), lambda current: INFO.layout) is None
+    assert pushable(play.ledger.chain, "a", thumbprint, "0" * 64, lambda state, current: INFO.layout) is None
+    assert pushable(play.ledger.chain, "a", "0" * 64, model(HIDDEN, 0), lambda state, current: INFO.layout) is None
+    assert pushable(play.ledger.chain, "sn-1", thumbprint, model(HIDDEN, 0), lambda state, current: INFO.layout) is None
     assert asked(play, "a", knows=False) is None, "a node that does not know how models are cut takes nothing"
 
 

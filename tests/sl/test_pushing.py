@@ -15,8 +15,8 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.models.connections import Source
 from swarmlearning.models.pushing import PushError
 from swarmlearning.models.store import NotHeldError
+from swarmlearning.sl.layouts import chunks_of
 from swarmlearning.sl.pushing import Pushing
-from swarmlearning.sl.slices import chunks_of
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.tensors.digest import LEAST_CHUNK, ModelDigest
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from swarmlearning.choices import MergeMethod
+from swarmlearning.choices import MergeMethod, Transfer
 from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
@@ -99,6 +99,9 @@ def create_contract(
     shared: Annotated[
         bool, typer.Option("--shared", help="Of all organisations: any operator resets it once its training is over.")
     ] = False,
+    transfer: Annotated[
+        Transfer, typer.Option(help="How sites' values travel to those who merge; all but float32 are fewer bytes.")
+    ] = "float32",
     connection: Connection,
 ) -> None:
     """Create a training contract, which your organisation then owns, or with --shared nobody alone."""
@@ -113,6 +116,7 @@ def create_contract(
         min_peers=min_peers,
         structure=structure,
         shared=shared,
+        transfer=transfer,
     )
     perform(connection, lambda world: acts.create_contract(world, name, created))
 

@@ -32,11 +32,19 @@ from swarmlearning.tensors.structure import label
 LEAST: Final = 1024
 """Values: tensors with fewer are not coded."""
 
+RESIDUAL: Final = np.dtype("<f4")
+"""Of each value of a residual."""
+
 CODABLE: Final = FLOATS - {"C64"}
 
 
 class Malformed(Exception):
-    """A change is coded as none can be; the text names tensor and block."""
+    """A change is coded as none can be; the text names tensor and block. `not_finite`: its site says that its model
+    is not finite there, or too large to be coded."""
+
+    def __init__(self, text: str, not_finite: bool) -> None:
+        super().__init__(text)
+        self.not_finite = not_finite
 
 
 class Piece(NamedTuple):
@@ -84,6 +92,11 @@ class Coding:
     def coded_values(self) -> int:
         """The number of values that are coded."""
         return sum(piece.values for piece in self.pieces if piece.is_coded)
+
+    @property
+    def residual_size(self) -> int:
+        """Bytes of the file of a residual."""
+        return RESIDUAL.itemsize * self.coded_values
 
     def between(self, start: int, stop: int) -> Iterator[Piece]:
         """The pieces in which these bytes of the data section lie."""
@@ -190,7 +203,7 @@ def _decoded(transfer: Transfer, change: int, piece: Piece, begin: int, end: int
     except BadCodes as error:
         before = (piece.start - piece.entry.start) // DTYPES[piece.entry.dtype].itemsize
         first = before + begin + error.block * BLOCK
-        raise Malformed(f"{label(piece.entry.name)}, block of values from {first}: {error}") from None
+        raise Malformed(f"{label(piece.entry.name)}, block of values from {first}: {error}", error.not_finite) from None
 
 
 def _read(fd: int, row: Array, at: int) -> bool:

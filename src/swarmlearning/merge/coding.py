@@ -36,11 +36,15 @@ _LARGEST_BFLOAT16: Final = float.fromhex("0x1.fep127")
 
 
 class BadCodes(Exception):
-    """Bytes that no change is coded by; `block` is the first such one of the run, and the text says what is wrong."""
+    """Bytes that no change is coded by; `block` is the first such one of the run, and the text says what is wrong.
 
-    def __init__(self, block: int, text: str) -> None:
+    `not_finite`: they stand for values that cannot be coded.
+    """
+
+    def __init__(self, block: int, text: str, not_finite: bool = False) -> None:
         super().__init__(text)
         self.block = block
+        self.not_finite = not_finite
 
 
 def coded_size(transfer: Transfer, count: int) -> int:
@@ -136,7 +140,8 @@ def _check_scales(scales: Array) -> None:
     wrong = (scales >= _INFINITY) | ((scales < _LEAST_NORMAL) & (scales != 0))
     if wrong.any():
         block = int(wrong.argmax())
-        raise BadCodes(block, _fault_of_scale(int(scales[block])))
+        found = int(scales[block])
+        raise BadCodes(block, _fault_of_scale(found), not_finite=found == _NAN)
 
 
 def _fault_of_scale(bits: int) -> str:
@@ -167,7 +172,8 @@ def _decode_bfloat16(codes: Array) -> Float64:
     bits = codes.view("<u2")
     wrong = bits & 0x7FFF >= _INFINITY
     if wrong.any():
-        raise BadCodes(int(wrong.argmax()) // BLOCK, "a value is not finite, or too large")
+        first = int(wrong.argmax())
+        raise BadCodes(first // BLOCK, "a value is not finite, or too large", not_finite=int(bits[first]) == _NAN)
     values = np.negative(widen("BF16", bits))
     values += 0.0  # of -0.0 it makes 0.0
     return values

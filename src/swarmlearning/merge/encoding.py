@@ -19,8 +19,9 @@ from typing import BinaryIO, Final, NamedTuple
 import numpy as np
 
 from swarmlearning.merge.arithmetic import FLOATS, Float64, widen
-from swarmlearning.merge.changes import Coding, Piece, moved
+from swarmlearning.merge.changes import RESIDUAL, Coding, Piece, moved
 from swarmlearning.merge.coding import encode, scales_before
+from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.merge.streaming import OnRead
 from swarmlearning.tensors.file import DTYPES, Array, TensorFileError, read_at, read_header, write_at
 
@@ -29,7 +30,6 @@ _STEP: Final = 2**17
 _MARGIN: Final = 1 - 2.0**-20
 """Of a norm, for what summing may add."""
 _TRIALS: Final = 12
-_RESIDUAL: Final = np.dtype("<f4")
 
 
 class EncodingError(Exception):
@@ -70,6 +70,7 @@ def encode_change(
         for path in (model, base):
             if read_header(path) != coding.header:
                 raise EncodingError(f"{path}: has another structure than this training")
+        require_same_bits()
         with ExitStack() as stack, np.errstate(all="ignore"):
             files = _Files(
                 stack.enter_context(model.open("rb", buffering=0)),
@@ -125,7 +126,7 @@ class _Encoder:
             scale *= 0.0 if trial == _TRIALS - 2 else min(0.99, 0.99 * room / math.sqrt(sums.coded))
         self._files.out.truncate(self._coding.layout.size)
         if self._files.after:
-            self._files.after.truncate(_RESIDUAL.itemsize * self._coding.coded_values)
+            self._files.after.truncate(self._coding.residual_size)
         return Lengths(math.sqrt(sums.change), math.sqrt(sums.residual))
 
     def _write(self, scale: float) -> _Squares:
@@ -171,14 +172,14 @@ class _Encoder:
             left = np.subtract(change, decoded)
             left[~np.isfinite(left)] = 0.0
             sums.residual += _square(left)
-            place = _RESIDUAL.itemsize * (piece.residual + begin)
-            write_at(self._files.after.fileno(), left.astype(_RESIDUAL).view(np.uint8).data, place)
+            place = RESIDUAL.itemsize * (piece.residual + begin)
+            write_at(self._files.after.fileno(), left.astype(RESIDUAL).view(np.uint8).data, place)
 
     def _before(self, piece: Piece, begin: int, end: int) -> Float64 | None:
         if self._files.before is None:
             return None
-        row = np.empty((end - begin) * _RESIDUAL.itemsize, np.uint8)
-        values = _read(self._files.before, row, _RESIDUAL.itemsize * (piece.residual + begin)).view(_RESIDUAL)
+        row = np.empty((end - begin) * RESIDUAL.itemsize, np.uint8)
+        values = _read(self._files.before, row, RESIDUAL.itemsize * (piece.residual + begin)).view(RESIDUAL)
         return values.astype(np.float64)
 
     def _put(self, piece: Piece, begin: int, end: int, coded: Array) -> None:

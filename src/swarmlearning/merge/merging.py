@@ -159,7 +159,9 @@ def merge(
 
 
 def _reason(error: ModelUnreadable) -> Reason:
-    return Reason.MALFORMED if isinstance(error, ModelMalformed) else Reason.UNREADABLE
+    if isinstance(error, ModelMalformed):
+        return Reason.NON_FINITE if error.not_finite else Reason.MALFORMED
+    return Reason.UNREADABLE
 
 
 def check(method: str, sources: Sequence[Source], previous: Path | None, out: Path) -> None:

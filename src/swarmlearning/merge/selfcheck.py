@@ -15,8 +15,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from swarmlearning.choices import Transfer
 from swarmlearning.errors import UserError
 from swarmlearning.merge.arithmetic import weighted_mean
+from swarmlearning.merge.coding import decode, encode, scales_before
 from swarmlearning.merge.outer import Outer, stepped
 from swarmlearning.tensors.file import DTYPES, Array
 
@@ -44,6 +46,14 @@ def _step(outer: Outer, dtype: str, base: str, merged: str, *moments: str) -> by
     return b"" if done is None else b"".join(each.tobytes() for each in (done.values, *done.moments))
 
 
+def _coded(transfer: Transfer, values: str) -> bytes:
+    """Codes of these values of F64, and the values that they stand for, with the other sign."""
+    change = _array("F64", values)
+    codes, _ = encode(transfer, change)
+    scales = 0 if transfer == "bfloat16" else scales_before(len(change))
+    return codes.tobytes() + decode(transfer, codes[:scales], codes[scales:], len(change)).tobytes()
+
+
 def _array(dtype: str, bits: str) -> Array:
     """Elements written as people write numbers in hexadecimal, the highest digit first, separated by spaces."""
     kind = DTYPES[dtype]
@@ -52,6 +62,14 @@ def _array(dtype: str, bits: str) -> Array:
 
 _NESTEROV: Final = Outer("nesterov", 0.7, 0.9)
 _ADAM: Final = Outer("adam", 0.01, 0.9)
+
+_CHANGE: Final = (
+    "3ff0000000000000 bfe0000000000000 3fb2492492492492 8000000000000000 "
+    "0000000000000001 bfb999999999999a 3810000000000000"
+)
+"""1, -1/2, 1/14, -0.0, the least number, -0.1, 2^-126."""
+_SMALL: Final = "3810000000000000 b800000000000000 380fffffffffffff 36a0000000000000"
+"""2^-126 and less: scales that are 0."""
 
 VECTORS: Final[tuple[Vector, ...]] = (
     Vector(
@@ -176,6 +194,26 @@ VECTORS: Final[tuple[Vector, ...]] = (
             "0000000000000004 8000000000000000 3fd3333333333333",
         ),
         "01000000000000000000000000000080e7c5b1a10409bc3f000000000000000000000000000000007914ae47e17a943f758cf182049cb03e758cf182049cb03ebe349fef7e473a3f",
+    ),
+    Vector(
+        "change in int4",
+        lambda: _coded("int4", _CHANGE),
+        "133ed700f000000000000014f0bf000000000090db3f000000000000000000000000000000000000000000000000000000000060c23f0000000000000000",
+    ),
+    Vector(
+        "change in int8",
+        lambda: _coded("int8", _CHANGE),
+        "023c7ec1090000f3000000000000feefbf0000000000fedf3f000000000048b2bf00000000000000000000000000000000000000000068ba3f0000000000000000",
+    ),
+    Vector(
+        "small change in int8",
+        lambda: _coded("int8", _SMALL),
+        "0000000000000000000000000000000000000000000000000000000000000000000000000000",
+    ),
+    Vector(
+        "change in bfloat16",
+        lambda: _coded("bfloat16", _CHANGE),
+        "803f00bf923d00800000cdbd8000000000000000f0bf000000000000e03f000000000040b2bf000000000000000000000000000000000000000000a0b93f00000000000010b8",
     ),
 )
 """All golden vectors. Whatever is computed at every site and has to be the same there has one here."""

@@ -53,7 +53,12 @@ class ModelUnreadable(Exception):
 
 
 class ModelMalformed(ModelUnreadable):
-    """A coded change is not coded as one can be; `reason` names tensor and block."""
+    """A coded change is not coded as one can be; `reason` names tensor and block. `not_finite`: its site says that its
+    model is not finite there."""
+
+    def __init__(self, uid: str | None, reason: str, not_finite: bool) -> None:
+        super().__init__(uid, reason)
+        self.not_finite = not_finite
 
 
 class Block(NamedTuple):
@@ -134,7 +139,7 @@ class Models:
         except OSError as error:
             raise ModelUnreadable(uid, f"{error.strerror}") from error
         except Malformed as error:
-            raise ModelMalformed(uid, str(error)) from error
+            raise ModelMalformed(uid, str(error), error.not_finite) from error
         if not complete:
             raise ModelUnreadable(uid, "became shorter while it was read")
 

@@ -10,13 +10,14 @@
     minPeers: 2
     structure: <digest as an SL logs it>
     shared: false
+    transfer: int4
 
 Every field may be left out; then it is as `swarm contract create` has it without its option.
 """
 
 from typing import get_args
 
-from swarmlearning.choices import MergeMethod
+from swarmlearning.choices import MergeMethod, Transfer
 from swarmlearning.documents.reading import Value, read
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
@@ -32,6 +33,7 @@ FIELDS = (
     "minPeers",
     "structure",
     "shared",
+    "transfer",
 )
 LONGEST_ID = 40
 DIGEST = 64
@@ -46,6 +48,7 @@ def _contract(root: Value) -> CreateContract:
     fields = root.fields((), FIELDS)
     weights: tuple[Weights, ...] = get_args(Weights)
     methods: tuple[MergeMethod, ...] = get_args(MergeMethod)
+    transfers: tuple[Transfer, ...] = get_args(Transfer)
     return CreateContract(
         members=_organisations(fields["members"]),
         observers=_organisations(fields["observers"]),
@@ -57,6 +60,7 @@ def _contract(root: Value) -> CreateContract:
         min_peers=fields["minPeers"].optional(lambda each: each.integer(1, 2**31 - 1)) or 0,
         structure=fields["structure"].optional(lambda each: each.text(DIGEST, DIGEST)) or "",
         shared=fields["shared"].optional(Value.boolean) or False,
+        transfer=fields["transfer"].optional(lambda each: each.choice(transfers)) or "float32",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Privacy, Receipt, TrainingBody
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
@@ -178,12 +179,17 @@ class Carried(_Frozen, frozen=True):
 
 class Released(_Frozen, frozen=True):
     """The outcome of a `Release` is in the local store, as model `result`; empty when none is given (`privacy` has the
-    reason)."""
+    reason). `size`: bytes of the model that it is, or that it changes. `privacy`: None without a privacy lock."""
 
     release: "Release"
     result: str
     size: int
-    privacy: Privacy
+    privacy: Privacy | None
+
+    @property
+    def withheld(self) -> bool:
+        """True where the privacy lock gives nothing."""
+        return self.privacy is not None and bool(self.privacy.withheld)
 
 
 class TimerFired(_Frozen, frozen=True):
@@ -289,12 +295,19 @@ class Carry(_Frozen, frozen=True):
 
 
 class Release(_Frozen, frozen=True):
-    """Make of this model what the site's privacy lock gives of it to a round that builds on `base`."""
+    """Make of this model what the site gives of it to a round that builds on `base`: what its privacy lock lets out, or
+    a change coded as `transfer`, or both.
+
+    `residual`: the change whose rest, what coding has left out of it, is added to this one; empty: there is none yet.
+    None: nothing is added, and no rest is kept.
+    """
 
     run: int
     round: int
     base: str
     digest: str
+    transfer: Transfer = "float32"
+    residual: str | None = None
 
 
 Work: TypeAlias = Fetch | Merge | MergeSlice | FetchSlice | Assemble | WeighModels | Recheck | Carry | Release

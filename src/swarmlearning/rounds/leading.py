@@ -28,6 +28,7 @@ from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
 from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
+from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer, Work
 from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
@@ -237,8 +238,11 @@ class Leading:
 
     def _waits_for_base(self, current: Round) -> bool:
         """Returns whether the previous model is still to come: from it each model's influence is measured, but a round
-        can do without it, where whoever has it serves it too slowly (seed 60000862)."""
+        can do without it, where whoever has it serves it too slowly (seed 60000862). Changes of it are of no use alone.
+        """
         facts = self._facts
+        if transfer_in(facts.training, current.base) != "float32":
+            return current.base not in facts.held
         if current.base not in facts.work.fetching | facts.postponed:
             return False
         limit = self._settings.result_seconds(facts.model_size(current), usual=0.0, voids=0)

@@ -16,7 +16,8 @@ Which module handles which event, and decides what:
     DeliveryFailed, SiteFailed
     ModelReceived, Carried               carrying      which round has merged the model, carrying a straggler's over
     -                                    contributing  which model is submitted
-    Released                             releasing     what a site with a privacy lock submits in its place
+    Released                             releasing     what is submitted in its place: what a privacy lock makes of it,
+                                                       a coded change
     Fetched, FetchFailed, Dropped,       results       getting the standing result, reporting that it is held or missing
     LocalFailure                         leading       collecting, freezing, merging, publishing as leader
     Merged                               leading
@@ -96,14 +97,16 @@ class RoundMachine:
         settings: RoundSettings,
         held: Iterable[str] = (),
         released: Iterable[Released] | None = None,
+        coded: Iterable[Released] = (),
     ) -> None:
-        """`released`: what the site's privacy lock has given before; None without a lock."""
+        """`released`: what the site's privacy lock has given before; None without a lock. `coded`: changes that were
+        given without one."""
         self._uid = uid
         self._facts = RoundFacts(uid, incarnation, training, held)
         self._results = Results(self._facts, settings)
         self._carrying = Carrying(self._facts)
         self._ml = MLSession(self._facts, self._results, self._carrying, settings)
-        self._releasing = Releasing(self._facts, released)
+        self._releasing = Releasing(self._facts, released, coded)
         self._contributing = Contributing(self._facts, self._carrying, self._ml, self._releasing)
         self._leading = Leading(self._facts, settings)
         self._sharing = Sharing(self._facts, settings)
@@ -223,6 +226,7 @@ class RoundMachine:
         me = facts.training.members.get(self._uid)
         self._ml.attend(me)
         if me and me.incarnation == facts.incarnation:
+            self._releasing.follow()
             self._carrying.update_merge_status(self._facts.latest)
             self._contributing.decide(me)
             self._use_result(me)

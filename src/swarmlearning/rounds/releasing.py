@@ -1,19 +1,27 @@
-"""What this site gives of a model to a round: the model itself or, with a privacy lock, what that makes of it.
+"""What this site gives of a model to a round: the model itself, what a privacy lock makes of it, or a coded change.
+
+Where the contract has its changes coded, a round with a base gets the change from that base, with the rest of an
+earlier change (`feedback.py`). It is made of the model, or of what the lock makes of that.
 
 With a lock no digest of a model that the script has handed over, or of one that it was carried over into, is ever sent:
 only those of what the lock has made of it for this round and this base (`Release`), and of results. The same model
 gives the same for the same round and base, also after a restart. What a script has closed with is given once where
-there is noise: the same bytes go on being submitted, and cost nothing more.
+there is noise: the same bytes go on being submitted, and cost nothing more. As a coded change it is given anew each
+time, since a change is of one base only.
 """
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import Privacy, SubmissionKind
 from swarmlearning.ledger.contracts.training.state import Round
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission
+from swarmlearning.ledger.contracts.training.transfers import has_feedback, transfer_in
+from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.rounds.events import Release, Released
 from swarmlearning.rounds.facts import NOTHING, Handed, RoundFacts
+from swarmlearning.rounds.feedback import Feedback
 
 REMEMBERED: Final = 64
 """Outcomes that are remembered, of the newest rounds."""
@@ -31,11 +39,13 @@ class Given(NamedTuple):
 class Releasing:
     """Follows what the lock has made of the models that are needed here."""
 
-    def __init__(self, facts: RoundFacts, released: Iterable[Released] | None) -> None:
-        """`released`: what the lock has given before this node was started; None without a lock."""
+    def __init__(self, facts: RoundFacts, released: Iterable[Released] | None, coded: Iterable[Released] = ()) -> None:
+        """`released`: what the lock has given before this node was started; None without a lock. `coded`: changes that
+        were given without one."""
         self._facts = facts
         self._locked = released is not None
-        self._done = {done.release: done for done in released or ()}
+        self._done = {done.release: done for done in (*coded, *(released or ()))}
+        self._feedback = Feedback(facts.uid, facts.training, self._done.values())
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -44,11 +54,16 @@ class Releasing:
         if self._facts.work.ended(done.release):
             self._facts.timers.succeeded(done.release.digest)
             self._done[done.release] = done
+            self._feedback.given(done)
             if done.result:
                 self._facts.held.add(done.result)
 
             while len(self._done) > REMEMBERED:
                 del self._done[next(iter(self._done))]
+
+    def follow(self) -> None:
+        """Looks at the standing result, whatever is to be given."""
+        self._feedback.follow(self._facts.training)
 
     def needed(self, models: set[str]) -> set[str]:
         """Returns what was made of these models, and what was made for the round in progress before a restart."""
@@ -73,23 +88,30 @@ class Releasing:
         return known.digest in self.made_of(handed.digest)
 
     def given(self, current: Round, kind: SubmissionKind, model: Handed) -> Given | None:
-        """Returns what this site submits in this model's place; None while the lock is at work."""
-        if not self._locked:
+        """Returns what this site submits in this model's place; None while that is being made."""
+        transfer = transfer_in(self._facts.training, current.base)
+        if not self._locked and transfer == "float32":
             return Given(kind, model.digest, model.size)
         if kind == "inactive" and current.base:
             return Given(kind, current.base, 0)
-        if kind == "active" and model.digest == self._facts.latest.digest:
+        if kind == "active" and model.digest == (self._facts.latest.digest if transfer == "float32" else current.base):
             return Given(kind, model.digest, model.size)
-        done = self._made(Release(self._facts.training.run, current.number, current.base, model.digest), kind)
+        done = self._made(self._release(current, model, transfer), kind)
         if done is None:
             return None
-        if done.privacy.withheld:
+        if done.withheld:
             return Given("withheld", current.base or NO_MODEL, 0, done.privacy)
         return Given(kind, done.result, done.size, done.privacy)
 
+    def _release(self, current: Round, model: Handed, transfer: Transfer) -> Release:
+        training, rest = self._facts.training, None
+        if transfer != "float32" and has_feedback(terms_of(training).merge_method):
+            rest = self._feedback.rest_at(current.base)
+        return Release(training.run, current.number, current.base, model.digest, transfer, rest)
+
     def _made(self, release: Release, kind: SubmissionKind) -> Released | None:
         done = self._done.get(release) or (self._made_before(release) if kind == "snapshot" else None)
-        if done is not None and (done.privacy.withheld or done.result in self._facts.held):
+        if done is not None and (done.withheld or done.result in self._facts.held):
             return done
         here = not release.base or release.base in self._facts.held
         if here and not self._facts.timers.pausing(release.digest):
@@ -97,12 +119,14 @@ class Releasing:
         return None
 
     def _made_before(self, release: Release) -> Released | None:
-        """What was made with noise of the same model for an earlier round."""
+        """What was made with noise of the same model for an earlier round, and is a model."""
         earlier = [
             done
             for done in self._done.values()
             if (done.release.run, done.release.digest) == (release.run, release.digest)
+            and done.privacy is not None
             and done.privacy.noise
+            and release.transfer == done.release.transfer == "float32"
             and done.result in self._facts.held
         ]
         return max(earlier, key=lambda done: done.release.round, default=None)

@@ -43,7 +43,11 @@ from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.capacity import OwnLink, unlimited
+from swarmlearning.sl.changes import Changes
+from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.effects import Effects
+from swarmlearning.sl.giving import Giving
+from swarmlearning.sl.layouts import format_of
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
@@ -51,7 +55,6 @@ from swarmlearning.sl.pushed import pushable
 from swarmlearning.sl.pushing import Pushing
 from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
 from swarmlearning.sl.results import keep_final
-from swarmlearning.sl.slices import format_of
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.sl.verifying import Verifying, answering
@@ -94,8 +97,10 @@ class Driver:
         self.ml = MLSide(directory, self._incarnation, settings, store, self._handle, watch, shared)
         watch.script = self.ml.script
         self.narrator = Narrator(self.ml.show, shared_log)
+        self._changes = Changes(directory, store, Codings(store))
+        giving = Giving(store, self._changes, lock, watch)
         self.effects = Effects(
-            self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, lock
+            self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, giving
         )
         self._verifying = Verifying(
             self._uid, follower, lambda: self.contract, lambda result: self._handle(CheckWanted(result)), self._chunks
@@ -153,8 +158,7 @@ class Driver:
 
     def pushable(self, thumbprint: str, digest: str) -> Pushable | None:
         """What of a model the holder of a certificate may push to this node."""
-        layout = self.effects.layout
-        return pushable(self._follower.chain, self._uid, thumbprint, digest, lambda current: layout(current.base))
+        return pushable(self._follower.chain, self._uid, thumbprint, digest, self.effects.layout)
 
     def missed(self, digest: str) -> None:
         """Notes that a peer has requested a model that is not in the store."""
@@ -193,7 +197,8 @@ class Driver:
             training, held = state_of(chain.world, contract), self.store.held()
             self._remarks = Remarks(self._uid, self._settings.non_finite, training)
             released = self._lock.released(contract) if self._lock else None
-            self._machine = RoundMachine(self._uid, self._incarnation, training, self._settings, held, released)
+            coded = self._changes.released(contract)
+            self._machine = RoundMachine(self._uid, self._incarnation, training, self._settings, held, released, coded)
 
     async def _follow(self) -> None:
         async for chain in self._follower.chains():

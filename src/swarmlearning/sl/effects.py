@@ -17,7 +17,8 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.recipes import contributions
-from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.ledger.contracts.training.state import Round, Training, state_of
+from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, Source, TransferError
@@ -53,8 +54,8 @@ from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, Slices
 from swarmlearning.sl.addresses import SoughtAddresses
 from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.checking import fault_of_result
+from swarmlearning.sl.giving import Giving
 from swarmlearning.sl.links import Links
-from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
@@ -105,7 +106,7 @@ class Effects:
         narrator: Narrator,
         emit: Callable[[Event], None],
         watch: Stopwatch,
-        lock: SiteLock | None = None,
+        giving: Giving,
     ) -> None:
         self.contract = ""
         self.decided_on = follower.chain  # the newest that the machine knows
@@ -120,7 +121,8 @@ class Effects:
         self._narrator = narrator
         self._emit = emit
         self._watch = watch
-        self._lock = lock
+        self._giving = giving
+        giving.failed = narrator.local_failure
         self._kept: frozenset[str] | None = None
         self.arrivals = Arrivals()
         self._sought = SoughtAddresses(time.monotonic)
@@ -134,6 +136,7 @@ class Effects:
             lambda: follower.chain.height,
             lambda: ml.model,
             self.arrivals,
+            giving.changes.codings,
         )
         self.sums = self._slices.sums
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
@@ -173,9 +176,9 @@ class Effects:
             case Deliver(digest):
                 self._tasks.start(self._deliver(digest, self._ml.session_id))
 
-    def layout(self, base: str) -> Layout | None:
-        """How the models of a round with this base are cut, where this node knows."""
-        return self._slices.layout(base)
+    def layout(self, state: Training, current: Round) -> Layout | None:
+        """How what sites contribute to a round is cut, where this node knows."""
+        return self._slices.layout(transfer_in(state, current.base), current.base)
 
     @property
     def _training(self) -> Training:
@@ -216,7 +219,7 @@ class Effects:
                 await self._fetcher.fetch(
                     digest,
                     list(sources),
-                    size=self._ml.model_size,
+                    size=self._slices.size_of(digest, self._training, self._ml.model_size),
                     height=self._follower.chain.height,
                     watcher=links,
                 )
@@ -233,8 +236,7 @@ class Effects:
                 if fault := await self._check(digest) if self._is_result(digest) else "":
                     self._emit(FetchFailed(digest, fault, "invalid"))
                 else:
-                    if self._lock:
-                        await self._lock.made_public(digest)
+                    await self._giving.made_public(digest)
                     self._emit(Fetched(digest))
 
     def sources(self, holders: Sequence[str]) -> dict[Source, str]:
@@ -318,15 +320,17 @@ class Effects:
                 return
             try:
                 with self._watch.during("merge") as work:
-                    merged = await merge_round(task, training, self._store, self._count, pin, self._ml.format)
+                    merged = await merge_round(
+                        task, training, self._store, self._count, pin, self._ml.format, self._giving.changes.codings
+                    )
                     work.bytes = sum(entry.size for entry in task.submissions if entry.weight)
             except (MergeError, StoreError) as error:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
             else:
                 self._remember(merged.result, "")  # made here
-                if self._lock and merged.result:
-                    await self._lock.made_public(merged.result)
+                if merged.result:
+                    await self._giving.made_public(merged.result)
                 self._emit(merged)
 
     async def _assemble(self, task: Assemble) -> None:
@@ -352,24 +356,8 @@ class Effects:
                 self._emit(Carried(task.digest, task.onto, info.root, info.size))
 
     async def _release(self, task: Release) -> None:
-        """Makes of a model what the site's privacy lock gives of it."""
-        chain, contract = self.decided_on, self.contract
-        member = self._sender.author.uid
-        assert self._lock is not None
-        with self._store.pinned(task.digest, task.base) as pin:
-            try:
-                with self._watch.during("privacy"):
-                    done = await self._lock.release(task, chain, contract, member, pin)
-            except NotHeldError as error:
-                for digest in filter(None, (task.digest, task.base)):
-                    if not self._store.has(digest):
-                        self._emit(Dropped(digest))
-                self._emit(LocalFailure(task, str(error)))
-            except StoreError as error:
-                self._narrator.local_failure(str(error))
-                self._emit(LocalFailure(task, str(error)))
-            else:
-                self._emit(done)
+        """Makes of a model what the site gives of it."""
+        await self._giving.give(task, self.decided_on, self.contract, self._sender.author.uid, self._emit)
 
     def _count(self, moved: int) -> None:
         """Bytes that a merge has got through; called from its threads."""

@@ -27,6 +27,7 @@ from swarmlearning.privacy.policy import Lock
 from swarmlearning.privacy.record import Line, Record, RecordError
 from swarmlearning.privacy.release import Clipping, ReleaseError, release
 from swarmlearning.rounds.events import Release, Released
+from swarmlearning.sl.changes import Changes
 from swarmlearning.sl.lockmemory import LockMemory
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_file
 
@@ -51,6 +52,8 @@ class SiteLock:
         self._memory = memory
         self._store = store
         self._given: set[str] = set()
+        self.changes: Changes | None = None
+        """Where the contract has changes coded, what is given is one."""
 
     def open(self) -> str:
         """Reads the record; returns the state of the budget, for people. Blocks.
@@ -112,7 +115,8 @@ class SiteLock:
                 if after is None:
                     return self._spent(task, lines)
                 self._given.add(info.root)
-                done = Released(task, info.root, info.size, self._statement(after))
+                size = self._store.digest_info(task.digest).size
+                done = Released(task, info.root, size, self._statement(after))
                 self._memory.add(contract, done)
                 pin.add(info.root)
                 if not self._store.has(info.root):
@@ -135,6 +139,8 @@ class SiteLock:
                     "The model of this site has NaN or infinity, or is far beyond all bounds: the privacy lock counts "
                     "it as no change. Check the learning rate and the data"
                 )
+            if task.transfer != "float32":
+                return self._coded(task, out)
             return out, digest_file(out, format=self._store.digest_info(task.digest).layout.format)
         except (ReleaseError, DigestError) as error:
             out.unlink(missing_ok=True)
@@ -142,6 +148,14 @@ class SiteLock:
         except BaseException:
             out.unlink(missing_ok=True)
             raise
+
+    def _coded(self, task: Release, locked: Path) -> tuple[Path, ModelDigest]:
+        """The change to what the lock has made of the model: without noise no longer than the norm, as it is decoded.
+        Raises `StoreError`."""
+        assert self.changes is not None
+        made = self.changes.make(task, locked, None if self.lock.noise else self.lock.norm)
+        locked.unlink(missing_ok=True)
+        return made.path, made.info
 
     def _line(self, task: Release, network: str, contract: str, result: str) -> Line:
         now = int(1000 * time.time())

@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt, remark
 from swarmlearning.ledger.contracts.training import weighing
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
+from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.merge import merging
 from swarmlearning.merge.carry import carry
@@ -25,19 +26,29 @@ from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
+from swarmlearning.sl.codings import Codings
 from swarmlearning.tensors.digest import Format, ModelDigest
 
 T = TypeVar("T")
+
+MISSHAPEN: Final = "its file is not such as this training merges in this round"
 
 _REASONS: dict[Reason, ExclusionReason] = {
     Reason.STRUCTURE: "structure",
     Reason.NON_FINITE: "non-finite",
     Reason.UNREADABLE: "unreachable",
+    Reason.MALFORMED: "malformed",
 }
 
 
 async def merge_round(
-    task: Merge, training: Training, store: TensorStore, on_read: OnRead, pin: Pin | None = None, format: Format = 1
+    task: Merge,
+    training: Training,
+    store: TensorStore,
+    on_read: OnRead,
+    pin: Pin | None = None,
+    format: Format = 1,
+    codings: Codings | None = None,
 ) -> Merged:
     """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
@@ -54,25 +65,17 @@ async def merge_round(
         return _without_result(task, method, known)
     if {entry.digest for entry in task.submissions if entry.weight} <= {task.base}:
         return _unchanged(task, training, store)
-    sources = _sources(task, store)
+    sources, misshapen = _sources(task, training, store, codings or Codings(store))
+    known = (*known, *misshapen)
     previous = store.path(task.base) if task.base and store.has(task.base) else None
     out, minimum = store.temporary(), max(1, counted - len(silent))
     try:
         if task.single:
             done = await in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)
         else:
-            merge_all = partial(
-                merge,
-                method,
-                sources,
-                previous,
-                out,
-                structure=terms.structure,
-                minimum=minimum,
-                weigh=partial(weighing.coefficients, training),
-                influence=True,
-            )
-            done = await in_thread(lambda read: merge_all(on_read=read), on_read)
+            weigh = partial(weighing.coefficients, training)
+            merge_all = partial(merge, method, sources, previous, out, minimum=minimum, weigh=weigh, influence=True)
+            done = await in_thread(lambda read: merge_all(structure=terms.structure, on_read=read), on_read)
         info = await store.adopt(out, pin, format)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
@@ -99,13 +102,23 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin 
         out.unlink(missing_ok=True)
 
 
-def _sources(task: Merge, store: TensorStore) -> list[Source]:
-    """The models that have weight; the same for all where one of them is chosen."""
-    return [
-        Source(entry.uid, 1 if task.single else entry.weight, store.path(entry.digest))
-        for entry in task.submissions
-        if entry.weight > 0
-    ]
+def _sources(
+    task: Merge, training: Training, store: TensorStore, codings: Codings
+) -> tuple[list[Source], list[Exclusion]]:
+    """The models that have weight, the same for all where one of them is chosen; and who is left out since what it
+    gives is not what this round merges: a change of the base, coded as the contract says, or a model."""
+    transfer, sources, misshapen = transfer_in(training, task.base), list[Source](), list[Exclusion]()
+    coding = codings.of(transfer, store.digest_info(task.base)) if transfer != "float32" else None
+    for entry in task.submissions:
+        if entry.weight > 0:
+            changed = coding if entry.digest != task.base else None
+            found = store.digest_info(entry.digest).layout
+            if found.is_coded != bool(changed) or (changed and found != changed.layout):
+                misshapen.append(Exclusion(entry.uid, "structure", MISSHAPEN))
+            else:
+                weight = 1 if task.single else entry.weight
+                sources.append(Source(entry.uid, weight, store.path(entry.digest), changed))
+    return sources, misshapen
 
 
 async def in_thread(work: Callable[[OnRead], T], on_read: OnRead) -> T:

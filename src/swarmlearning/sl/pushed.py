@@ -18,7 +18,7 @@ from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.world import World
 from swarmlearning.models.taking import Pushable
 from swarmlearning.node.sources import RELAY
-from swarmlearning.sl.slices import chunks_of
+from swarmlearning.sl.layouts import chunks_of
 from swarmlearning.tensors.digest import Layout
 
 
@@ -41,7 +41,7 @@ def to_push(state: Training, uid: str) -> dict[tuple[str, str], tuple[range, ...
 
 
 def pushable(
-    chain: Chain, uid: str, thumbprint: str, digest: str, layout: Callable[[Round], Layout | None]
+    chain: Chain, uid: str, thumbprint: str, digest: str, layout: Callable[[Training, Round], Layout | None]
 ) -> Pushable | None:
     """What of a model the holder of a certificate may push to this node, `uid`: of its own contribution the chunks that
     this node merges. Only sites that nobody can connect to do.
@@ -59,7 +59,7 @@ def pushable(
             own = [units for merger, units in _parts(state, current) if merger == uid]
             if not own or all(_contributed(state, current, each) != digest for each in senders):
                 continue
-            if (known := layout(current)) is not None and known.header is not None:
+            if (known := layout(state, current)) is not None and known.header is not None:
                 chunks = frozenset(chunk for units in own for chunk in chunks_of(known, units.start, units.stop))
                 return Pushable(known, chunks)
     return None

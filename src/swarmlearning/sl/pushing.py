@@ -21,8 +21,8 @@ from swarmlearning.models.pushing import PushError, next_run
 from swarmlearning.models.store import NotHeldError, TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
+from swarmlearning.sl.layouts import chunks_of
 from swarmlearning.sl.pushed import fault_of_merger, is_behind, to_push
-from swarmlearning.sl.slices import chunks_of
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.tensors.digest import Layout
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError
-from swarmlearning.merge.merging import Source as MergeSource
 from swarmlearning.merge.ranges import merge_range
 from swarmlearning.merge.streaming import OnRead, Range
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.rounds.checks import Piece, Recheck, Rechecked, Uncheckable
 from swarmlearning.rounds.events import Dropped, Event
 from swarmlearning.rounds.slices import MergeSlice
+from swarmlearning.sl.layouts import chunks_of, data_in
 from swarmlearning.sl.merging import in_thread
-from swarmlearning.sl.slices import NO_SLICE, SliceWork, chunks_of, data_in
+from swarmlearning.sl.slices import NO_SLICE, SliceWork
 from swarmlearning.sl.unusable import Unusable
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_chunk
 from swarmlearning.tensors.file import read_header
@@ -88,7 +88,7 @@ class Recomputing:
         recipe, path = task.recipe, self._slices.path
         merge_range(
             recipe.method,
-            [MergeSource(one.uid, one.coefficient, path(one.digest)) for one in recipe.contributors],
+            self._slices.codings.sources(recipe, self._store.digest_info(task.result), path),
             path(recipe.base) if recipe.base else None,
             scratch,
             read_header(self._store.path(task.result)),

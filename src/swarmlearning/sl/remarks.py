@@ -115,6 +115,8 @@ def _advice(entry: Exclusion, own: _Own) -> str:
             return ". Its own check finds all values finite: the node that led the round may be faulty"
         case "unreachable":
             return f". {unreachable_text(own.address, entry.detail)}"
+        case "malformed":
+            return ". A change of this site was not coded rightly, or came wrongly from its disk: check that"
         case _:
             return ""
 

@@ -6,19 +6,18 @@ those of its data, and of the first one the header, too, which all models of a t
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from swarmlearning.choices import Transfer
 from swarmlearning.errors import first_cause
-from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.slices import Contributor, Recipe, Slice, chunks_between
-from swarmlearning.ledger.world import World
+from swarmlearning.ledger.contracts.training.serving import coded_as, rounds_of
+from swarmlearning.ledger.contracts.training.slices import Contributor, Slice
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.merge.merging import MergeError, UnmergeableError
-from swarmlearning.merge.merging import Source as MergeSource
 from swarmlearning.merge.parts import PartError
 from swarmlearning.merge.ranges import gram_part, merge_range
 from swarmlearning.merge.streaming import OnRead, Range
@@ -40,12 +39,14 @@ from swarmlearning.rounds.slices import (
     WeighModels,
 )
 from swarmlearning.sl.arrivals import Arrivals
+from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.influences import Found, Influences
+from swarmlearning.sl.layouts import NOTHING, NoLayout, chunks_of, copy_start, data_in
 from swarmlearning.sl.looks import Looks, look_of
 from swarmlearning.sl.merging import in_thread
 from swarmlearning.sl.patience import STALL_SECONDS, patiently
 from swarmlearning.sl.unusable import Unusable, blaming
-from swarmlearning.tensors.digest import Format, Layout, ModelDigest, slice_root
+from swarmlearning.tensors.digest import Layout, ModelDigest, slice_root
 from swarmlearning.tensors.file import TensorFileError, read_header
 
 if TYPE_CHECKING:
@@ -53,46 +54,18 @@ if TYPE_CHECKING:
 
 NO_SLICE: Final = -1
 """In the place of a slice's index: ranges are fetched for a check, and not to merge a slice."""
-SINCE: Final = 3
-"""The version of the rules by which rounds may be merged in slices."""
-
 FROM_ONE: Final = 2
 """Parts of models, and of the result, that come from one member at a time: while one is asked for, the other one fills
 the link. More would need new connections, which open slowly behind a link that is full."""
 
-NOTHING: Final = Range(0, 0)
-"""Of the data section: a slice of a model with few chunks may have none."""
-
 logger = logging.getLogger("swarm.SL")
-
-
-class NoLayout(Exception):
-    """This site has no model from which it knows how the round's are cut."""
-
-
-def format_of(world: World) -> Format:
-    """That of the names of models under the rules in force."""
-    return 2 if network.network(world).rules_version >= SINCE else 1
-
-
-def chunks_of(layout: Layout, start: int, stop: int) -> range:
-    """The chunks of a slice that lies between these units: data chunks, and with the first unit the header."""
-    data = chunks_between(start, stop, layout.count - 1)
-    return range(data.start + 1 if start else 0, data.stop + 1)
-
-
-def data_in(layout: Layout, chunks: range) -> Range | None:
-    """The bytes of the data section in these chunks; None where there are none."""
-    data = range(max(1, chunks.start), chunks.stop)
-    if not data or layout.header is None:
-        return None
-    return Range(layout.bounds(data[0])[0] - layout.header, layout.bounds(data[-1])[1] - layout.header)
 
 
 class SliceWork:
     """Belongs to one event loop. `sources` gives the addresses of members; `measured` measures a transfer from them;
     `count` is called with the bytes that a merge has read, in any thread; `height` is that of the ledger; `own` is the
-    model that the script has handed over last; `arrivals` are of models that are pushed here."""
+    model that the script has handed over last; `arrivals` are of models that are pushed here; `codings` tell how
+    changes of models are coded."""
 
     def __init__(
         self,
@@ -105,6 +78,7 @@ class SliceWork:
         height: Callable[[], int],
         own: Callable[[], str],
         arrivals: Arrivals | None = None,
+        codings: Codings | None = None,
     ) -> None:
         self._store = store
         self._fetcher = fetcher
@@ -115,6 +89,7 @@ class SliceWork:
         self._height = height
         self._own = own
         self._arrivals = arrivals
+        self.codings = codings or Codings(store)
         self._turns: dict[str, asyncio.Semaphore] = {}
         self.influences = Influences(fetcher, height)
         self.looks = Looks(fetcher, height)
@@ -170,23 +145,30 @@ class SliceWork:
         nobody pushes it."""
         if not chunks:
             return None
-        sources = self._sources([one.uid])
+        sources, layout = self._sources([one.uid]), self.codings.layout(task.recipe, info, one.digest)
         try:
             async with asyncio.timeout(task.seconds) as limit, self._turn(one.uid):
                 if task.slice != NO_SLICE:
                     await self.wait_for_push(
-                        one.uid, one.digest, sources, lambda parts: parts.layout == info.layout and parts.has(chunks)
+                        one.uid, one.digest, sources, lambda parts: parts.layout == layout and parts.has(chunks)
                     )
-                fetch = partial(self._fetch_range, one.digest, chunks, sources, info.size)
+                fetch = partial(self._fetch_range, one.digest, chunks, sources, layout.size)
                 await patiently(fetch, partial(self._here, one.digest), limit)
         except TimeoutError:
             return Unusable(one.uid, "too-slow", f"chunks {chunks.start} to {chunks.stop - 1} have not come in time")
         except TransferError as error:
             logger.info("%s", error)
             return Unusable(one.uid, "too-slow" if error.fault == "too-slow" else "unreachable", error.fault)
+        return self._misshapen(one, info, layout)
+
+    def _misshapen(self, one: Contributor, info: ModelDigest, layout: Layout) -> Unusable | None:
+        """What is wrong with the file of a contributor, whose chunk list is here at least. Raises `StoreError`."""
         known = self._store.parts(one.digest)
         found = known.info if known else self._store.digest_info(one.digest)
-        if found.layout != info.layout or found.chunks[0] != info.chunks[0]:
+        if found.layout.is_coded != layout.is_coded:
+            what = "a coded change" if found.layout.is_coded else "a whole model"
+            return Unusable(one.uid, "structure", f"it is {what}, which this training does not merge in this round")
+        if found.layout != layout or found.chunks[0] != info.chunks[0]:
             return Unusable(one.uid, "structure", "its header is another one than that of the other models")
         return None
 
@@ -258,14 +240,14 @@ class SliceWork:
         reference, recipe = self._store.path(info.root), task.recipe
         if chunks.start == 0:
             with self._store.writing(parts.path, info.size):
-                _copy_start(reference, parts.path, info.layout.bounds(0)[1])
+                copy_start(reference, parts.path, info.layout.bounds(0)[1])
         if (data := data_in(info.layout, chunks)) is None:
             return
         previous, header = self.path(recipe.base) if recipe.base else None, read_header(reference)
         with blaming():
             sums = merge_range(
                 recipe.method,
-                self._models(recipe),
+                self.codings.sources(recipe, info, self.path),
                 previous,
                 parts.path,
                 header,
@@ -282,12 +264,10 @@ class SliceWork:
         recipe, header = task.recipe, read_header(self._store.path(info.root))
         previous, part = self.path(recipe.base) if recipe.base else None, data_in(info.layout, chunks) or NOTHING
         with blaming():
-            seen = gram_part(self._models(recipe), previous, header, part, look_of(recipe), on_read=on_read)
+            models = self.codings.sources(recipe, info, self.path)
+            seen = gram_part(models, previous, header, part, look_of(recipe), on_read=on_read)
         self.looks.keep(recipe.name, task.slice, seen)
         return seen.digest
-
-    def _models(self, recipe: Recipe) -> list[MergeSource]:
-        return [MergeSource(one.uid, one.coefficient, self.path(one.digest)) for one in recipe.contributors]
 
     # --- slices that others have merged -------------------------------------------------------------------------------
 
@@ -372,28 +352,31 @@ class SliceWork:
 
     # --- models that are here -----------------------------------------------------------------------------------------
 
-    def layout(self, *others: str) -> Layout | None:
-        """How this training's models are cut; None where none of them is here."""
+    def layout(self, transfer: Transfer, *others: str) -> Layout | None:
+        """How this training's models, or changes of them, are cut; None where none of its models is here."""
         try:
-            return self._reference(*others).layout
-        except NoLayout:
+            reference = self._reference(*others)
+            coding = self.codings.of(transfer, reference)
+        except (NoLayout, NotHeldError, TensorFileError):
             return None
+        return coding.layout if coding else reference.layout
+
+    def size_of(self, digest: str, training: Training, otherwise: int) -> int:
+        """Bytes of the file of a change that a site contributes to a training; `otherwise` for all other models."""
+        transfer = coded_as(training, digest)
+        bases = [each.base for each in rounds_of(training)]
+        layout = self.layout(transfer, *bases) if transfer != "float32" else None
+        return layout.size if layout else otherwise
 
     def _reference(self, *others: str) -> ModelDigest:
         """The chunk list of a model of this training that is here. Raises `NoLayout`."""
         for digest in (self._own(), *others):
             if digest and self._store.has(digest):
                 info = self._store.digest_info(digest)
-                if info.header is not None:
+                if info.header is not None and not info.layout.is_coded:
                     return info
         raise NoLayout("no model of this training is here yet")
 
     def path(self, digest: str) -> Path:
         """The file of a model, of which perhaps only parts are here."""
         return self._store.path(digest) if self._store.has(digest) else self._store.partial(digest)
-
-
-def _copy_start(source: Path, target: Path, size: int) -> None:
-    with source.open("rb", buffering=0) as file, target.open("r+b", buffering=0) as out:
-        start = file.read(size)
-        os.pwrite(out.fileno(), start, 0)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason, remark
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError
-from swarmlearning.merge.streaming import ModelUnreadable
+from swarmlearning.merge.streaming import ModelMalformed, ModelUnreadable
 
 
 class Unusable(Exception):
@@ -29,4 +29,7 @@ def blaming() -> Iterator[None]:
     except ModelUnreadable as error:
         if error.uid is None:
             raise MergeError(f"the base of the round cannot be read: {error.reason}") from error
-        raise Unusable(error.uid, "unreachable", error.reason) from error
+        reason: ExclusionReason = "unreachable"
+        if isinstance(error, ModelMalformed):
+            reason = "non-finite" if error.not_finite else "malformed"
+        raise Unusable(error.uid, reason, error.reason) from error

@@ -32,6 +32,7 @@ class ContractInfo(msgspec.Struct, frozen=True):
     merge_method: str
     min_peers: int
     structure: str
+    transfer: str = "float32"
 
 
 class ContractStatus(msgspec.Struct, frozen=True):
@@ -81,6 +82,7 @@ def contract_info(state: Training) -> ContractInfo:
         merge_method=(terms.merge_method if terms else charter.merge_method if charter else "") or "",
         min_peers=terms.min_peers if terms else charter.min_peers if charter else 0,
         structure=terms.structure if terms else charter.structure if charter else "",
+        transfer=charter.transfer if charter else "float32",
     )
 
 

@@ -44,6 +44,7 @@ async def info(session: Session, name: str) -> list[Line]:
             "MERGE METHOD": found.merge_method or "-",
             "MIN PEERS": found.min_peers or "-",
             "MODEL STRUCTURE": found.structure or "-",
+            "TRANSFER": found.transfer,
         }
     )
 

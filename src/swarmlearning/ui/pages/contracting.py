@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import FastAPI, Form
 
-from swarmlearning.choices import MergeMethod
+from swarmlearning.choices import MergeMethod, Transfer
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.operator import acts
 from swarmlearning.ui.pages.acting import Done, act, action
@@ -46,6 +46,7 @@ def _add_create(app: FastAPI) -> None:
         min_peers: Count = 0,
         structure: Annotated[str, Form(max_length=64)] = "",
         shared: Tick = False,
+        transfer: Annotated[Transfer, Form()] = "float32",
     ) -> Done:
         created = CreateContract(
             members=tuple(member),
@@ -58,6 +59,7 @@ def _add_create(app: FastAPI) -> None:
             min_peers=min_peers,
             structure=structure,
             shared=shared,
+            transfer=transfer,
         )
         words = create_command(name, created, max_organisation_weight)
         return await act(visit, lambda world: acts.create_contract(world, name, created), words, PATH)
@@ -100,6 +102,7 @@ def create_command(name: str, created: CreateContract, share: str = "") -> list[
     words += ["--merge-method", created.merge_method] if created.merge_method else []
     words += ["--min-peers", str(created.min_peers)] if created.min_peers else []
     words += ["--structure", created.structure] if created.structure else []
+    words += ["--transfer", created.transfer] if created.transfer != "float32" else []
     return [*words, "--shared"] if created.shared else words
 
 

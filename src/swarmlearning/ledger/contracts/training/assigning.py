@@ -16,8 +16,8 @@ from swarmlearning.ledger.contracts.training.recipes import place
 from swarmlearning.ledger.contracts.training.slices import NO_WAY, UNITS, Fault, Slice, Slicing, live_holders
 from swarmlearning.ledger.contracts.training.state import Training
 
-OF_A_SLICE = "non-finite"
-"""The reason for which a model cannot be used in one slice; every other one concerns all of them."""
+OF_A_SLICE = ("non-finite", "malformed")
+"""The reasons for which a model cannot be used in one slice; every other one concerns all of them."""
 
 
 def mergers(state: Training, slicing: Slicing) -> list[str]:
@@ -82,7 +82,7 @@ def unable_to(slicing: Slicing, index: int) -> set[str]:
 
 def concerns(fault: Fault, index: int) -> bool:
     """True if its merger cannot merge this slice, for the same reason."""
-    return fault.slice == index or fault.exclusion.reason != OF_A_SLICE
+    return fault.slice == index or fault.exclusion.reason not in OF_A_SLICE
 
 
 def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: int) -> Slicing:

@@ -4,13 +4,14 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.choices import CheckinMode, MergeMethod, Transfer
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
 from swarmlearning.ledger.fields import Body, Count, Digest, Name, OrganisationId, Positive, Remark, Uid
 
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active", "withheld"]
 InitialSync: TypeAlias = Literal["merged", "one"]
-ExclusionReason: TypeAlias = Literal["unreachable", "too-slow", "non-finite", "structure", "kept-back"]
+ExclusionReason: TypeAlias = Literal["unreachable", "too-slow", "non-finite", "structure", "kept-back", "malformed"]
+"""Since rules version 3 `malformed`: a change that is coded as none can be."""
 Withheld: TypeAlias = Literal["", "no-base", "budget", "record"]
 """Why a site's privacy lock gives nothing to a round: there is no base from which a change could be bounded, its budget
 is spent, or its record of what was given is not usable."""
@@ -40,6 +41,9 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     have together; 0: no limit. Method, minPeers and structure are left to the first session where they are empty or 0.
 
     `shared`: the contract is of all organisations; the one that has created it has no rights of its own there.
+
+    `transfer`, since rules version 3: how values travel to those who merge, in rounds that have a base. Other than
+    `float32`, sites give coded changes of the base (`merge/changes.py`) in place of models.
     """
 
     members: Organisations = ()
@@ -52,6 +56,7 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     min_peers: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     structure: BaseDigest = ""
     shared: bool = False
+    transfer: Transfer = "float32"
 
 
 class ChangeMembers(Body, frozen=True, omit_defaults=True):

@@ -20,8 +20,15 @@ from swarmlearning.ledger.contracts.network.quotas import check_contracts
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import ChangeMembers, CreateContract, OpenSession
 from swarmlearning.ledger.contracts.training.state import Charter, Training, empty
+from swarmlearning.ledger.contracts.training.transfers import check_created, check_transfer
 from swarmlearning.ledger.fields import NodeType
 from swarmlearning.ledger.world import World
+
+
+def create_uncoded(world: World, contract: str, body: CreateContract, tx: TxContext) -> World:
+    """The same before rules version 3, which knows of coded changes. Raises `Rejection`."""
+    check_created(body, coded=False)
+    return create(world, contract, body, tx)
 
 
 def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> World:
@@ -30,6 +37,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
     One that there is can be created anew after a reset: by its owner, or by anybody where that takes no part any more
     or nobody owns it, such as the default one.
     """
+    check_created(body, coded=True)
     known, owner = world.get(f"training/{contract}", Training), tx.proposer or tx.signer.organisation
     if known is not None and not may_be_created(world, known, owner):
         of = f"; organisation {known.charter.owner} owns it" if known.charter else ": reset it first"
@@ -52,6 +60,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         min_peers=body.min_peers,
         structure=body.structure,
         shared=body.shared,
+        transfer=body.transfer,
         on_behalf_of=tx.on_behalf_of,
     )
     run, reset_height = (known.run, known.reset_height) if known else (1, 0)
@@ -105,6 +114,7 @@ def check_charter(world: World, state: Training, body: OpenSession, organisation
             f"contract {state.name} weighs each site by its number of training samples, and this session states none; "
             "pass it to the swarm callback: trainingSamples=len(data)",
         )
+    check_transfer(charter.transfer, body.merge_method)
     for laid_down, own, name in (
         (charter.merge_method, body.merge_method, "mergeMethod"),
         (charter.min_peers, body.min_peers, "minPeers"),

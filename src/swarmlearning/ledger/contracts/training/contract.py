@@ -49,10 +49,11 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Weigh,
 )
 from swarmlearning.ledger.contracts.training.changing import change_members, owner_alone, present_members
-from swarmlearning.ledger.contracts.training.charter import check_charter, create
+from swarmlearning.ledger.contracts.training.charter import check_charter, create, create_uncoded
 from swarmlearning.ledger.contracts.training.losing import lost_model
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.state import Training, state_of
+from swarmlearning.ledger.contracts.training.transfers import check_reasons
 from swarmlearning.ledger.fields import Body
 from swarmlearning.ledger.world import World
 
@@ -128,6 +129,12 @@ def _reset(state: Training, body: Reset, tx: Tx) -> Training:
     return sessions.reset(state, body.forced, tx.height)
 
 
+def _publish_uncoded(state: Training, body: Publish, tx: Tx) -> Training:
+    """Before rules version 3."""
+    check_reasons(body)
+    return does.publish(state, body, tx.sender, tx.time_ms)
+
+
 def reset_alone(world: World, contract: str, body: Body) -> str:
     """The organisation that may stop and reset a contract alone: its owner.
 
@@ -153,7 +160,7 @@ _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permissi
     Submit: (lambda s, body, tx: does.submit(s, body, tx.sender, tx.time_ms), _BY_SL),
     Freeze: (lambda s, body, tx: does.freeze(s, body, tx.sender), _BY_SL),
     Progress: (lambda s, body, tx: does.progress(s, body, tx.sender), _BY_SL),
-    Publish: (lambda s, body, tx: does.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
+    Publish: (_publish_uncoded, _BY_SL),
     ReportPerformance: (lambda s, body, tx: does.report_performance(s, body, tx.sender), _BY_SL),
     Missing: (lambda s, body, tx: recovery.missing(s, body, tx.sender), _BY_SL),
     CloseSession: (lambda s, body, tx: sessions.close_session(s, body, tx.sender), _BY_SL),
@@ -184,7 +191,7 @@ class TrainingContract:
         Depose: Rule(_depose, Permission(SN | SL)),
         Settle: Rule(_settle, Permission(SN | SL)),
         OpenSession: Rule(_open_session, _BY_SL),
-        CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
+        CreateContract: Rule(create_uncoded, Permission(OPERATORS), Act("create-contract")),
         ChangeMembers: Rule(change_members, Permission(OPERATORS), Act("change-members", owner_alone, present_members)),
         Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", reset_alone, _run)),
         Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", reset_alone, _run)),
@@ -255,6 +262,9 @@ def _follow(world: World, contract: str, time_ms: int) -> World:
     return world if after is None or after is state else world.with_entries({f"training/{contract}": after})
 
 
+_CREATE_CODED: dict[type[Body], Rule] = {CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract"))}
+
+
 class SlicedTrainingContract(TrainingContract):
     """The same where rounds may be merged in slices: since rules version 3."""
 
@@ -262,6 +272,7 @@ class SlicedTrainingContract(TrainingContract):
         body: rule._replace(change=_followed(rule.change))
         for body, rule in {
             **TrainingContract.rules,
+            **_CREATE_CODED,
             **{body: Rule(_step(change), permission) for body, (change, permission) in _OF_SLICES.items()},
         }.items()
     }

@@ -8,6 +8,7 @@ from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Capacity, Contributor, Recipe, Slicing, divide, stated
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.submissions import kept_back
+from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.ledger.contracts.training.transitions import place_in
 from swarmlearning.ledger.contracts.training.weighing import coefficients, median_of_few
 
@@ -32,7 +33,8 @@ def recipe_of(state: Training, current: Round, slicing: Slicing | None = None) -
             parts = weighed(parts, few)
         else:
             look = 1
-    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, look)
+    transfer = transfer_in(state, current.base)
+    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, look, transfer)
 
 
 def weighed(parts: Collection[Contributor], shares: Collection[int]) -> tuple[Contributor, ...]:

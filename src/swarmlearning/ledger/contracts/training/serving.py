@@ -3,12 +3,14 @@ parts to the mergers of slices, and to those who check them."""
 
 from collections.abc import Set
 
+from swarmlearning.choices import Transfer
 from swarmlearning.ledger.contracts.training.checking import readable_parts
 from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.slices import Slice
 from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
-from swarmlearning.ledger.contracts.training.submissions import Submission, kept_back
+from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission, kept_back
+from swarmlearning.ledger.contracts.training.transfers import transfer_in
 
 
 def is_served(state: Training, uid: str, digest: str) -> bool:
@@ -46,6 +48,16 @@ def stated_by(state: Training, uid: str) -> list[Submission]:
     """What this member has submitted to these rounds."""
     entries = [each.get(uid) for current in rounds_of(state) for each in (current.submissions, current.late)]
     return [entry for entry in entries if entry is not None]
+
+
+def coded_as(state: Training, digest: str) -> Transfer:
+    """How this contribution to the round in progress, or to that of the standing result, is coded; `float32` for whole
+    models and for what is none."""
+    for current in rounds_of(state):
+        entries = [*current.submissions.values(), *current.late.values()]
+        if digest not in (current.base, NO_MODEL) and any(one.digest == digest for one in entries):
+            return transfer_in(state, current.base)
+    return "float32"
 
 
 def rounds_of(state: Training) -> list[Round]:

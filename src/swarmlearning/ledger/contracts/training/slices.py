@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from swarmlearning.choices import MergeMethod
+from swarmlearning.choices import MergeMethod, Transfer
 from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.contracts.training.bodies import Exclusion
 
@@ -70,6 +70,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `look`: 0, or the number of a look, which is about the median of the first three models, the second one about the
     weighted mean of all; the coefficients are the weights then, in the first one those that were submitted.
+    `transfer`: how the contributors' changes of the base are coded; `float32`: they give whole models.
     """
 
     network: str
@@ -80,6 +81,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     base: str
     contributors: tuple[Contributor, ...]
     look: int = 0
+    transfer: Transfer = "float32"
 
     @property
     def name(self) -> str:

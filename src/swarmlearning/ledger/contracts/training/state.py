@@ -68,7 +68,7 @@ from typing import Literal
 
 import msgspec
 
-from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.choices import CheckinMode, MergeMethod, Transfer
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.contracts.training.checks import Checks
@@ -110,6 +110,7 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     structure: str = ""
     shared: bool = False
     on_behalf_of: str = ""
+    transfer: Transfer = "float32"
 
     @property
     def sole_owner(self) -> str:

@@ -1,0 +1,43 @@
+"""How what sites contribute travels: whole models, or coded changes of the round's base (`merge/changes.py`). Pure."""
+
+from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.ledger.codes import Code
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.bodies import CreateContract, Publish
+from swarmlearning.ledger.contracts.training.state import Training
+
+
+def transfer_in(state: Training, base: str) -> Transfer:
+    """How models travel to those who merge them in a round with this base; without one there is nothing to change."""
+    return state.charter.transfer if state.charter and base else "float32"
+
+
+def has_feedback(method: MergeMethod) -> bool:
+    """Whether what coding leaves out of one change is added to the next: medians are not linear, so it is of no use."""
+    return method == "mean"
+
+
+def check_transfer(transfer: Transfer, method: MergeMethod | None) -> None:
+    """Raises `Rejection` where models that travel so cannot be merged well by this method."""
+    if transfer == "int4" and method not in (None, "mean"):
+        raise Rejection(
+            Code.OTHER_TERMS,
+            f"changes in int4 are too coarse for {method}: a median tells no error of coding from what sites have "
+            "trained. Use int8, or mergeMethod mean",
+        )
+
+
+def check_created(body: CreateContract, *, coded: bool) -> None:
+    """Raises `Rejection` for a contract whose transfer is not possible; `coded`: the rules know of coded changes."""
+    if body.transfer != "float32" and not coded:
+        raise Rejection(
+            Code.OTHER_TERMS,
+            "this network's rules know no transfer; its operators switch them first: swarm policy switch-rules",
+        )
+    check_transfer(body.transfer, body.merge_method)
+
+
+def check_reasons(body: Publish) -> None:
+    """Raises `Rejection` for a reason to leave a model out that rules before version 3 do not know."""
+    if any(each.reason == "malformed" for each in body.receipt.exclusions):
+        raise Rejection(Code.WRONG_CONTRIBUTORS, "nothing is coded under these rules, so nothing is malformed")

@@ -1,0 +1,150 @@
+"""This site's coded changes, and their rests: what coding has left out of each, for a later one.
+
+A rest lies in the data directory, named by its change, and never leaves it; so does the list of what was made, by which
+a restarted node goes on. A rest that is lost (a new disk) is as one of zeros, and said in the log.
+"""
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from swarmlearning.files import replace_file
+from swarmlearning.merge.encoding import EncodingError, Lengths, Residual, encode_change
+from swarmlearning.models.pins import Pin
+from swarmlearning.models.store import StoreError, TensorStore
+from swarmlearning.rounds.events import Release, Released
+from swarmlearning.sl.codings import Codings
+from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_laid_out
+
+logger = logging.getLogger("swarm.SL")
+
+FOLDER: Final = "rests"
+FILE: Final = "changes.json"
+REMEMBERED: Final = 16
+"""Changes of a contract that a restarted node knows."""
+KEPT: Final = 4
+"""Rests: of the change under way, of the one before, and of those in their place while a result is void."""
+GROWING: Final = 3
+"""Changes in a row whose rest is larger than what was trained, until it is dropped."""
+
+
+class Made(NamedTuple):
+    """A coded change, not in the store yet, and the length of its rest."""
+
+    path: Path
+    info: ModelDigest
+    rest: float
+
+
+class Changes:
+    """One site's. Its methods may be called in any thread, `make` for one change at a time."""
+
+    def __init__(self, directory: Path, store: TensorStore, codings: Codings) -> None:
+        """Reads what an earlier process left; a list that cannot be read counts as none. Raises `OSError`."""
+        self._store = store
+        self.codings = codings
+        self._folder = directory / FOLDER
+        self._file = directory / FILE
+        self._turn = threading.Lock()
+        self._grown = 0
+        try:
+            self._made = msgspec.json.decode(self._file.read_bytes(), type=dict[str, list[Released]])
+        except (FileNotFoundError, msgspec.DecodeError):
+            self._made = {}
+
+    def released(self, contract: str) -> tuple[Released, ...]:
+        """The changes made for this contract before, the newest last."""
+        return tuple(self._made.get(contract, ()))
+
+    async def release(self, task: Release, contract: str, pin: Pin) -> Released:
+        """The change from the round's base to a model, in the store and added to `pin`: the same as before for the same
+        task, as long as the store has it. Raises `StoreError`."""
+        for done in self.released(contract):
+            if done.release == task and self._store.has(done.result):
+                pin.add(done.result)
+                return done
+        return await asyncio.to_thread(self._release, task, contract, pin)
+
+    def _release(self, task: Release, contract: str, pin: Pin) -> Released:
+        made = self.make(task, self._store.path(task.digest))
+        done = Released(task, made.info.root, self._store.digest_info(task.digest).size, None)
+        try:
+            self.remember(contract, done)
+            pin.add(made.info.root)
+            if not self._store.has(made.info.root):
+                self._store.commit(made.path, made.info)
+        except OSError as error:
+            raise StoreError(f"{self._file} cannot be written: {error.strerror}") from error
+        finally:
+            made.path.unlink(missing_ok=True)
+        return done
+
+    def make(self, task: Release, model: Path, norm: float | None = None) -> Made:
+        """Codes the change to this model, with the rest that the task names. Its own rest is on disk before it returns.
+
+        `norm`: the largest length of the change. Blocks. Raises `StoreError`.
+        """
+        base, out = self._store.path(task.base), self._store.temporary()
+        after = self._folder / "new"
+        try:
+            coding = self.codings.of(task.transfer, self._store.digest_info(task.base))
+            assert coding is not None
+            with self._turn:
+                self._folder.mkdir(mode=0o700, exist_ok=True)
+                rests = None
+                if task.residual is not None:
+                    rests = Residual(self._rest(task.residual, coding.residual_size), after)
+                lengths = encode_change(coding, model, base, out, residual=rests, norm=norm)
+                info = digest_laid_out(out, coding.layout)
+                if rests is not None:
+                    self._keep(task, info.root, after, lengths)
+        except (EncodingError, DigestError, OSError) as error:
+            out.unlink(missing_ok=True)
+            raise StoreError(f"the change of this site cannot be coded: {error}") from error
+        except BaseException:
+            out.unlink(missing_ok=True)
+            raise
+        return Made(out, info, lengths.residual)
+
+    def remember(self, contract: str, done: Released) -> None:
+        """Adds to what was made. Raises `OSError`."""
+        with self._turn:
+            earlier = [each for each in self.released(contract) if each.release != done.release]
+            self._made[contract] = [*earlier, done][-REMEMBERED:]
+            replace_file(self._file, msgspec.json.encode(self._made))
+
+    def _rest(self, change: str, size: int) -> Path | None:
+        """The file of what was left out of this change, None where nothing counts. Raises OSError."""
+        path = self._folder / change
+        found = path.stat().st_size if change and path.exists() else 0
+        if found == size:
+            return path if change else None
+        if change and (found or not path.exists()):
+            logger.warning("What coding had left out of change %s is lost: the next one begins without it", change[:16])
+        return None
+
+    def _keep(self, task: Release, root: str, after: Path, lengths: Lengths) -> None:
+        """Keeps the rest of the new change, unless rests grow for ever; and removes those that are of no use any more.
+
+        The change has been made with the rest before it: what is dropped is the new one.
+        """
+        self._grown = self._grown + 1 if lengths.residual > lengths.change else 0
+        logger.debug("A change of length %.3g leaves %.3g out", lengths.change, lengths.residual)
+        after.replace(self._folder / root)
+        if self._grown >= GROWING:
+            logger.warning(
+                "What coding leaves out (%.3g) was more than what was trained (%.3g) for %d rounds: it is dropped. "
+                "Train longer between rounds (syncFrequency), or choose another transfer",
+                lengths.residual,
+                lengths.change,
+                GROWING,
+            )
+            self._grown = 0
+            (self._folder / root).write_bytes(b"")
+        rests = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in [path for path in rests if path.name not in (task.residual, root)][KEPT - 2 :]:
+            path.unlink()

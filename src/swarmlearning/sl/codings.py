@@ -1,0 +1,51 @@
+"""How the changes of this site's training are coded: what a coded file of a contribution has to look like here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from swarmlearning.choices import Transfer
+from swarmlearning.ledger.contracts.training.slices import Recipe
+from swarmlearning.merge.changes import Coding, coding_of
+from swarmlearning.merge.merging import Source
+from swarmlearning.models.store import TensorStore
+from swarmlearning.tensors.digest import Layout, ModelDigest
+from swarmlearning.tensors.file import read_header
+
+
+class Codings:
+    """Any thread may call. `buffers`: tensors that are not coded, which all sites of the training agree on."""
+
+    def __init__(self, store: TensorStore, buffers: Callable[[], frozenset[str]] = frozenset) -> None:
+        self._store = store
+        self._buffers = buffers
+        self._last: tuple[tuple[Transfer, bytes, frozenset[str]], Coding] | None = None
+
+    def of(self, transfer: Transfer, reference: ModelDigest) -> Coding | None:
+        """How changes of such a model are coded; None for whole models.
+
+        `reference`: a held model of the training. Raises `NotHeldError` and `TensorFileError`.
+        """
+        if transfer == "float32":
+            return None
+        key = (transfer, reference.chunks[0], self._buffers())
+        last = self._last
+        if last is None or last[0] != key:
+            last = self._last = key, coding_of(transfer, read_header(self._store.path(reference.root)), key[2])
+        return last[1]
+
+    def in_recipe(self, recipe: Recipe, reference: ModelDigest) -> Coding | None:
+        """How the contributors' changes are coded in this recipe."""
+        return self.of(recipe.transfer, reference)
+
+    def sources(self, recipe: Recipe, reference: ModelDigest, path: Callable[[str], Path]) -> list[Source]:
+        """What is merged: changes of the base, but where a site gives the base itself."""
+        coding = self.in_recipe(recipe, reference)
+        return [
+            Source(one.uid, one.coefficient, path(one.digest), None if one.digest == recipe.base else coding)
+            for one in recipe.contributors
+        ]
+
+    def layout(self, recipe: Recipe, reference: ModelDigest, digest: str) -> Layout:
+        """How the file of this contributor's model or change has to be cut."""
+        coding = self.in_recipe(recipe, reference)
+        return reference.layout if coding is None or digest == recipe.base else coding.layout
