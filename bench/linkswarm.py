@@ -22,18 +22,23 @@ from participant import Done
 from support.forking import SWARM, Server
 from support.namespaces import Namespaces
 from support.thinlinks import ThinLinks
-from swarmlearning.choices import MergeMethod
+from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.block import read_header
-from swarmlearning.ledger.bodies import Publish
+from swarmlearning.ledger.bodies import CreateContract, Publish
 from swarmlearning.ledger.rules import RULES
 from swarmlearning.ledger.transaction import SignedTransaction
+from swarmlearning.operator.acts import create_contract
+from swarmlearning.operator.session import acting
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.sn.node import CHAIN_FILE
 from swarmlearning.supervise.processes import Processes, RunError
 
 PARTICIPANT = str(Path(__file__).with_name("participant.py"))
 OPERATOR = "SWCI-1"
+CODED = "coded"
+"""The contract of a swarm whose changes are coded."""
 STAR = {"SL_SLICES": "never"}
 """What an SL's environment says so that one site merges alone, where slices would be chosen."""
 SLICE = "Sliced"
@@ -153,8 +158,10 @@ async def link_swarm(
     identities: Workspace,
     model: Sequence[str],
     environment: Mapping[str, str],
+    transfer: Transfer = "float32",
 ) -> AsyncIterator[LinkSwarm]:
-    """Starts a swarm on these hosts; `model`: options of its participants. Raises `RunError` when a process fails."""
+    """Starts a swarm on these hosts; `model`: options of its participants; `transfer`: how their changes are coded.
+    Raises `RunError` when a process fails."""
     sn = await start_node(
         processes,
         folder,
@@ -167,6 +174,9 @@ async def link_swarm(
     api: str = msgspec.json.decode(await hear(processes, sn))["api"]
     port = api.rpartition(":")[2]
     options = ["sl", "--sn-ip", made.hosts.address(made.sn), "--sn-api-port", port, "--sl-fs-port", "0"]
+    if transfer != "float32":
+        await _create_contract(f"{made.hosts.address(made.sn)}:{port}", identities, folder, transfer)
+        model = [*model, "--contract", CODED]
     processes.next_wave()
 
     async def site(number: int) -> Site:
@@ -190,6 +200,13 @@ async def link_swarm(
             one.participant.writer.close()
             one.sl.writer.close()
         sn.writer.close()
+
+
+async def _create_contract(api: str, identities: Workspace, folder: Path, transfer: Transfer) -> None:
+    source = Latest(identities.identity(OPERATOR))
+    async with acting(api, source, folder / "operator") as operator:
+        body = CreateContract(shared=True, transfer=transfer)
+        await operator.perform(create_contract(operator.chain.world, CODED, body))
 
 
 def identities_for(folder: Path, sites: int) -> Workspace:

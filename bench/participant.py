@@ -35,15 +35,24 @@ class Done(msgspec.Struct, frozen=True):
 class Participant:
     """One session with parameters of `size` bytes. `seed`: what makes its models unlike those of the others."""
 
-    def __init__(self, channel: Path, peers: int, size: int, seed: int, method: MergeMethod = "mean") -> None:
+    def __init__(
+        self,
+        channel: Path,
+        peers: int,
+        size: int,
+        seed: int,
+        method: MergeMethod = "mean",
+        contract: str = DEFAULT_CONTRACT,
+    ) -> None:
         self._random = np.random.default_rng(seed)
         self._parameters = make_parameters(size)
+        self._trains = contract != DEFAULT_CONTRACT
         self._end = 0.0
         structure = tuple(
             TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in sorted(self._tensors().items())
         )
         request = Open(
-            training_contract=DEFAULT_CONTRACT,
+            training_contract=contract,
             sync_frequency=1,
             min_peers=peers,
             merge_method=method,
@@ -57,8 +66,11 @@ class Participant:
         self._session = Session(channel, request, on_waiting=print)
 
     def round(self) -> Done:
-        """Changes one parameter of each tensor, so that no node has this model yet, and synchronises them."""
+        """Changes one parameter of each tensor, so that no node has this model yet, and synchronises them. Under a
+        contract of its own, which may have changes coded, it changes all: few would be compressed to nothing."""
         for array in self._parameters.values():
+            if self._trains:
+                array += 0.01 * self._random.standard_normal(array.shape, np.float32)
             array.flat[0] = self._random.standard_normal()
         begin = monotonic()
         self._session.sync(self._tensors(), self._take)
@@ -69,7 +81,7 @@ class Participant:
         header = read_header(merged)
         with merged.open("rb", buffering=0) as file:
             for entry in header.entries:
-                memory = self._parameters[entry.name].view(np.uint8).data
+                memory = self._parameters[entry.name].reshape(-1).view(np.uint8).data
                 assert read_at(file.fileno(), memory, header.data_start + entry.start)
         self._end = monotonic()
         return Evaluation(None, None, 0, 0)
@@ -79,13 +91,13 @@ class Participant:
 
 
 def make_parameters(size: int) -> dict[str, Array]:
-    """`LAYERS` float32 weights, each with a bias of 64, which together have `size` bytes."""
+    """`LAYERS` float32 weights of one row, each with a bias of 64, which together have `size` bytes."""
     elements = size // 4
     bounds = [elements * layer // LAYERS for layer in range(LAYERS + 1)]
     parameters: dict[str, Array] = {}
     random = np.random.default_rng(0)
     for layer in range(LAYERS):
-        weight = random.standard_normal(bounds[layer + 1] - bounds[layer] - 64, dtype=np.float32)
+        weight = random.standard_normal(bounds[layer + 1] - bounds[layer] - 64, dtype=np.float32)[None]
         parameters |= {f"layer.{layer}.weight": weight, f"layer.{layer}.bias": np.zeros(64, np.float32)}
     return parameters
 
@@ -98,8 +110,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--link", type=int, required=True, help="descriptor of the inherited socket")
     parser.add_argument("--method", default="mean", help="how models are merged (default %(default)s)")
+    parser.add_argument("--contract", default=DEFAULT_CONTRACT)
     options = parser.parse_args()
-    participant = Participant(options.channel, options.peers, options.size, options.seed, options.method)
+    participant = Participant(
+        options.channel, options.peers, options.size, options.seed, options.method, options.contract
+    )
     with socket.socket(fileno=options.link) as link, link.makefile("rwb", buffering=0) as lines:
         lines.write(b"open\n")
         while lines.readline():

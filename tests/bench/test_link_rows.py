@@ -9,7 +9,10 @@ parse, limit_seconds, Link, ROWS = (NAMES[name] for name in ("parse", "limit_sec
 MB = 10**6
 
 
-@pytest.mark.parametrize("name", [*ROWS, "3x1@0.5,slow=4,coordmedian", "3x7@10/20,rtt=50,loss=0.5,kill"])
+@pytest.mark.parametrize(
+    "name",
+    [*ROWS, "3x1@0.5,slow=4,coordmedian", "3x7@10/20,rtt=50,loss=0.5,kill", "3x1@4,int4", "3x1@4,geomedian,int8"],
+)
 def test_a_row_reads_as_it_is_written(name: str) -> None:
     assert parse(name).name == name
 
@@ -36,6 +39,8 @@ def test_a_row_has_a_link_for_each_site() -> None:
         ("4x25@30,kill=1", "kill is"),
         ("4x25@30,slow=0.5", "slow is"),
         ("4x25@30,fast=2", "fast is"),
+        ("4x25@30,int4=1", "int4 is"),
+        ("4x25@30,int4,kill", "mergers are killed only while"),
     ],
 )
 def test_what_is_no_row_is_refused_with_the_reason(name: str, fault: str) -> None:
