@@ -15,7 +15,7 @@ from simulation import models
 from simulation.violation import require
 from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import CreateContract, Publish
-from swarmlearning.ledger.contracts.training.state import Round
+from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.events import Dropped, LocalFailure, Release, Released
 
 if TYPE_CHECKING:
@@ -51,6 +51,13 @@ class CodedWitness:
         self._counts: dict[str, dict[str, str]] = {}
         self._merged: dict[str, dict[str, dict[str, Fraction]]] = {}
         self._lost: set[str] = set()
+        self._bases: dict[str, str] = {}
+        self._shown: set[tuple[str, int, str]] = set()
+
+    def shows(self, site: "Site", training: Training) -> None:
+        """A site's machine is shown this state."""
+        if training.result is not None:
+            self._shown.add((site.uid, site.life, training.result.digest))
 
     def made(self, site: "Site", task: Release, change: str, piece: str) -> None:
         """A site has coded the change that this piece of work is. It adds the rest that counts, or none."""
@@ -61,12 +68,21 @@ class CodedWitness:
         require(task.residual in ("", counts), f"{what}, and {counts[:8] or 'none'} counts")
         if task.residual != counts:
             self._swarm.struck["rest that nobody knows any more"] += 1
-            require(site.life > 1, f"{what}, has not been restarted, and {counts[:8]} counts")
+            require(not self._can_know(site, task.base, counts), f"{what}, and can know that {counts[:8]} counts")
             self._lost |= self._left[counts].keys()
         whole = {each: share for each, share in self._left[task.residual].items() if share}
         whole[piece] = whole.get(piece, Fraction(0)) + 1
         self._given[change] = {each: share * LET_THROUGH for each, share in whole.items()}
         self._left[change] = {each: share - share * LET_THROUGH for each, share in whole.items()}
+
+    def _can_know(self, site: "Site", result: str, change: str) -> bool:
+        """Whether a site has been shown all results from the one that names its change to this one."""
+        while (site.uid, site.life, result) in self._shown:
+            base = self._bases.get(result, "")
+            if self._counts.get(base, {}).get(site.uid) != change:
+                return True
+            result = base
+        return False
 
     def published(self, current: Round, body: Publish) -> None:
         """A result stands: nobody's work is in it twice, and none is lost."""
@@ -85,6 +101,7 @@ class CodedWitness:
                 what = f"{held} of what {part.uid} has trained is in the result of round {body.round} and in its rest"
                 require(held == 1 or (held < 1 and piece in self._lost), what)
         self._counts[body.result], self._merged[body.result] = counts, merged
+        self._bases[body.result] = current.base
 
 
 def release(running: "models.Task", task: Release) -> None:

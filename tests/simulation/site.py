@@ -176,6 +176,8 @@ class Site(Living):
         """Hands the state at this height to the machine."""
         self.decided_on = max(self.decided_on, height)
         training = self.swarm.log.training(height)
+        if self.machine is not None:
+            self.swarm.witness.coded.shows(self, training)
         leader = training.round.leader if training.round else ""
         self.tell(ChainAdvanced(training, height, network.last_height(self.swarm.log.chains[height].world, leader)))
 

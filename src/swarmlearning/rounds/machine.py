@@ -223,10 +223,10 @@ class RoundMachine:
         if self._ml.outdated:
             self._ml.fail(RESET)
             return
+        self._releasing.follow()
         me = facts.training.members.get(self._uid)
         self._ml.attend(me)
         if me and me.incarnation == facts.incarnation:
-            self._releasing.follow()
             self._carrying.update_merge_status(self._facts.latest)
             self._contributing.decide(me)
             self._use_result(me)
