@@ -316,7 +316,7 @@ def _answer(digest: str, info: ModelDigest, bundle: bool, request: Headers) -> A
             status, (start, end) = 206, parse_range(b", ".join(ranges), info.size)
             headers.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, info.size)))
     headers.append((b"content-length", b"%d" % (len(prefix) + end - start)))
-    return Answer(status, headers, prefix, start, end, identity)
+    return Answer(status, headers, prefix, start, end, identity, 0 if start else info.header or 0)
 
 
 def _accepts_compression(request: Headers) -> bool:

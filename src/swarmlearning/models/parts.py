@@ -178,12 +178,13 @@ class Parts:
 
         Raises `WrongChunk`, `Overtaken`, and `StoreError`.
         """
-        with self._lock, self._files.writing(self._path, self.layout.size):
+        with self._lock:
             fd = self._fd(claim)
             if digest != self._digests[claim.first]:
                 raise WrongChunk(f"chunk {claim.first}: the bytes are not those that the digest names")
             if claim.aside is not None:
-                self._put_in_place(fd, claim)
+                with self._files.writing(self._path, self.layout.size):
+                    self._put_in_place(fd, claim)
             self._add(claim.first)
             claim.first, claim.since = claim.first + 1, time.monotonic()
 

@@ -22,14 +22,15 @@ class Receiver:
         self._parts = parts
         self._claim = claim
         self._buffer = _piece_buffer()
-        self._at, self._end = parts.layout.bounds(claim.first)  # of the bytes written, and of the chunk
+        self._start, self._end = parts.layout.bounds(claim.first)
+        self._at = self._start  # where the bytes that are written end
         self._pending = 0  # bytes in the buffer, which come after them
         self._chunk = blake3()
 
     @property
     def pending(self) -> int:
         """Bytes that are here of the chunk on its way."""
-        return self._at + self._pending - self._parts.layout.bounds(self._claim.first)[0]
+        return self._at + self._pending - self._start
 
     @property
     def done(self) -> bool:
@@ -60,7 +61,7 @@ class Receiver:
         self._parts.confirm(self._claim, self._chunk.digest())
         if not self.done:
             self._chunk = blake3()
-            self._end = self._parts.layout.bounds(self._claim.first)[1]
+            self._start, self._end = self._parts.layout.bounds(self._claim.first)
 
 
 def _piece_buffer() -> memoryview:

@@ -23,6 +23,7 @@ from swarmlearning.tensors.file import read_at
 logger = logging.getLogger(__name__)
 
 _PIECE: Final = 2**20
+_RECORD: Final = 2**14  # bytes of a TLS record
 _SMALL: Final = 2**16
 """The first piece, and each for a client that has to wait for its turn or of which the kernel does not report what has
 arrived: one that shares a thin link with many others is then seen to get something."""
@@ -31,7 +32,11 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
-    """Status and headers, what goes before the file's bytes, which of them: [start, end), and how they are encoded."""
+    """Status and headers, what goes before the file's bytes, which of them: [start, end), and how they are encoded.
+
+    `header`: how many of these bytes come before the first chunk of data. TLS records begin anew with each piece, so
+    they end with the chunks if the first piece is longer by that.
+    """
 
     status: int
     headers: Headers
@@ -39,6 +44,7 @@ class Answer(NamedTuple):
     start: int
     end: int
     encode: Encode
+    header: int = 0
 
 
 async def send_file(
@@ -59,7 +65,7 @@ async def send_file(
     gone = asyncio.create_task(_disconnected(receive))  # send() does not report it
     start, end, encode = answer.start, answer.end, answer.encode
     buffer = memoryview(bytearray(min(_PIECE, end - start)))  # sending is encrypting: then it is free
-    reported, most = arrived(connection) is not None, _SMALL
+    reported, most = arrived(connection) is not None, _SMALL + answer.header % _RECORD
 
     async def send_on(body: Buffer, more: bool = True) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": more})

@@ -340,6 +340,8 @@ class Sharing:
     def _forget_others(self, recipes: set[str]) -> None:
         """Forgets all about recipes that are not the present ones."""
         gone = self._known.keys() - recipes
+        if not gone:
+            return
         for recipe in gone:
             del self._known[recipe]
         self._facts.timers.forget_all(

@@ -82,7 +82,7 @@ class Layout:
             return len(self.lengths)
         if self.header is None:
             return -(-self.size // CHUNK)
-        return 1 - (-(self.size - self.header) // chunk_length(self.size - self.header))
+        return 1 - (-(self.size - self.header) // self._step)
 
     @property
     def longest(self) -> int:
@@ -91,7 +91,7 @@ class Layout:
             return max(self.lengths)
         if self.header is None:
             return CHUNK
-        return max(self.header, chunk_length(self.size - self.header))
+        return max(self.header, self._step)
 
     def length(self, chunks: range) -> int:
         """Bytes of a run of chunks."""
@@ -108,7 +108,12 @@ class Layout:
             return offset // CHUNK
         if offset < self.header:
             return 0
-        return 1 + (offset - self.header) // chunk_length(self.size - self.header)
+        return 1 + (offset - self.header) // self._step
+
+    @cached_property
+    def _step(self) -> int:
+        """Bytes of a chunk of a model's data, but for the last."""
+        return CHUNK if self.header is None else chunk_length(self.size - self.header)
 
     def bounds(self, index: int) -> tuple[int, int]:
         """The first byte of a chunk in the file, and the one behind its last."""
@@ -118,8 +123,8 @@ class Layout:
             return index * CHUNK, min((index + 1) * CHUNK, self.size)
         if index == 0:
             return 0, self.header
-        length = chunk_length(self.size - self.header)
-        return self.header + (index - 1) * length, min(self.header + index * length, self.size)
+        start = self.header + (index - 1) * self._step
+        return start, min(start + self._step, self.size)
 
 
 @dataclass(frozen=True)

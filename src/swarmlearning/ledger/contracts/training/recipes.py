@@ -54,19 +54,22 @@ def contributions(state: Training, current: Round, excluded: Collection[Exclusio
     return tuple(Contributor(one.uid, one.digest, weighed[one.uid]) for one in entries)
 
 
-def divided(state: Training, current: Round) -> Slicing | None:
-    """The frozen round cut into slices; None where that cannot be: two members that can merge are needed, and two
-    models, of more than one chunk."""
-    terms, size = state.terms, model_size(state, current)
-    recipe = recipe_of(state, current)
-    digests = {one.digest for one in recipe.contributors}
+def is_divisible(state: Training, current: Round) -> bool:
+    """True if this frozen round can be merged in slices: two members that can merge are needed, and two models."""
+    terms, parts = state.terms, contributions(state, current, ())
     single = terms is not None and terms.initial == "one" and current.number == 0
-    if recipe.method not in SLICED_METHODS or single or len(digests) < 2 or not size:
+    if terms is None or terms.merge_method not in SLICED_METHODS or single or not model_size(state, current):
+        return False
+    if terms.merge_method == LOOKED_AT and len(parts) > MOST_LOOKED_AT:
+        return False
+    return len({one.digest for one in parts}) >= 2 and len(_mergers(state, current)) >= 2
+
+
+def divided(state: Training, current: Round) -> Slicing | None:
+    """The frozen round cut into slices; None where that cannot be, also since its model has too few chunks."""
+    if not is_divisible(state, current):
         return None
-    if recipe.look and len(recipe.contributors) > MOST_LOOKED_AT:
-        return None
-    if len(able := _mergers(state, current)) < 2:
-        return None
+    recipe, able, size = recipe_of(state, current), _mergers(state, current), model_size(state, current)
     sites = [uid for uid, member in state.members.items() if member.present]
     slowest = min((each.capacity for each in state.links if each.capacity and each.uid in sites), default=0)
     slices = divide(able, len(sites), size, slowest)

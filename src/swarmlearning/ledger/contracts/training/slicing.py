@@ -54,6 +54,7 @@ from swarmlearning.ledger.contracts.training.recipes import (
     MOST_LOOKS,
     contributions,
     divided,
+    is_divisible,
     place,
     recipe_of,
     weighed,
@@ -246,9 +247,10 @@ def _cut(state: Training, now_ms: int) -> Training:
         return _with_present_recipe(state, frozen, known)
     if ways.frozen_ms:
         return state
-    slicing = divided(state, frozen)
-    ways = ways.frozen(now_ms, sliced=ways.sliced and slicing is not None, comparable=slicing is not None)
-    slicings = (*state.slicings, slicing) if slicing and ways.sliced else state.slicings
+    slicing = divided(state, frozen) if ways.sliced else None
+    comparable = slicing is not None if ways.sliced else is_divisible(state, frozen)
+    ways = ways.frozen(now_ms, sliced=slicing is not None, comparable=comparable)
+    slicings = (*state.slicings, slicing) if slicing else state.slicings
     return msgspec.structs.replace(state, ways=ways, slicings=slicings)
 
 
