@@ -70,9 +70,8 @@ class Site:
         self.mergers = {uid: Merger() for uid in "abc"}
         self.lacks, self.looked = False, 0
         self.gives = True
-        self.blocks: asyncio.Queue[Chain] = asyncio.Queue()
         self.behind: set[str] = set()
-        self.seen, self.answered = asyncio.Event(), asyncio.Event()
+        self.answered = asyncio.Event()
         self.tasks = Tasks()
         here: Any = self
         self.pushing = Pushing(HIDDEN, self.tasks, here, here, here, self.sources, self._gives)
@@ -82,11 +81,6 @@ class Site:
     @property
     def chain(self) -> Chain:
         return self.play.ledger.chain
-
-    async def chains(self) -> AsyncIterator[Chain]:
-        while True:
-            yield await self.blocks.get()
-            self.seen.set()
 
     def sources(self, uids: Sequence[str]) -> Mapping[Source, str]:
         return {("host", ord(uid), *([uid] if uid in self.behind else [])): uid for uid in uids}  # type: ignore[misc]
@@ -114,14 +108,9 @@ class Site:
 
     # --- what the test does -------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        self.tasks.start(self.pushing.run(lambda: self.play.state.name))
-
-    async def advance(self) -> None:
+    def advance(self) -> None:
         """The site sees the present block, and begins and ends what follows from it."""
-        self.seen.clear()
-        self.blocks.put_nowait(self.chain)
-        await self.seen.wait()
+        self.pushing.follow(self.chain, self.play.state)
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Lets it push until this is so."""
@@ -138,6 +127,15 @@ class Site:
     def here(self, uid: str) -> set[int]:
         return {at for at, here in enumerate(self.mergers[uid].here) if here}
 
+    async def pause(self) -> None:
+        """Returns when each push waits until its merger is given more."""
+
+        def waiting() -> bool:
+            return all(more._waiters for more in self.pushing._more.values())
+
+        while not waiting():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+
     def running(self) -> set[str]:
         return {merger for merger, _ in self.pushing._wanted}
 
@@ -150,32 +148,33 @@ async def site() -> AsyncIterator[Site]:
     play.link(HIDDEN, merges=False)
     play.submit()
     made = Site(play)
-    made.start()
     yield made
     await made.tasks.stop()
+    made.pushing.close()
 
 
 async def test_each_merger_gets_its_chunks_and_what_it_takes_over_later(site: Site) -> None:
-    await site.advance()
+    site.advance()
     before = {uid: site.chunks(uid) for uid in "abc"}
     assert set().union(*before.values()) == set(range(COUNT))
     await site.until(lambda: all(site.here(uid) == before[uid] for uid in "abc"))
+    await site.pause()
     merger = site.play.others(site.play.leader, HIDDEN)[0]
     index = site.play.of(merger)[1]
     site.play.reassign(index)
     successor = site.play.slice(index).merger
-    await site.advance()
+    site.advance()
     await site.until(lambda: site.here(successor) == before[successor] | site.chunks(successor))
     assert site.mergers[successor].lists == 2, "once more when it was given more"
     assert [site.mergers[uid].lists for uid in "abc" if uid != successor] == [1, 1]
 
 
 async def test_who_has_merged_all_is_pushed_nothing_more(site: Site) -> None:
-    await site.advance()
+    site.advance()
     assert site.running() == set("abc")
     merger = site.play.others(site.play.leader, HIDDEN)[0]
     site.play.merge(*site.play.of(merger))
-    await site.advance()
+    site.advance()
     assert site.running() == set("abc") - {merger}
 
 
@@ -183,7 +182,7 @@ async def test_a_push_that_was_refused_is_tried_again_and_one_that_nobody_takes_
     site.mergers["a"].fault = PushError("answered 507", 507)
     site.mergers["b"].fault = PushError("answered 405", 405)
     site.mergers["c"].keeps = False
-    await site.advance()
+    site.advance()
     await site.until(lambda: all(site.mergers[uid].lists > 1 for uid in "ac") and site.mergers["b"].lists == 1)
     assert site.here("a") == site.here("c") == set()
     site.mergers["a"].fault, site.mergers["b"].fault, site.mergers["c"].keeps = None, None, True
@@ -192,30 +191,30 @@ async def test_a_push_that_was_refused_is_tried_again_and_one_that_nobody_takes_
 
 
 async def test_a_site_that_others_can_connect_to_pushes_nothing(site: Site) -> None:
-    await site.advance()
+    site.advance()
     assert site.running() == set("abc")
     site.play.send(HIDDEN, Announce({"fs": "198.18.0.7:1"}), network.CONTRACT)
-    await site.advance()
+    site.advance()
     assert site.running() == set()
 
 
 async def test_a_site_whose_privacy_lock_gives_nothing_pushes_nothing(site: Site) -> None:
     site.gives = False
-    await site.advance()
+    site.advance()
     assert site.running() == set()
 
 
 async def test_nothing_is_pushed_to_a_merger_that_only_a_relay_reaches(site: Site) -> None:
     site.behind = {"a"}
-    await site.advance()
+    site.advance()
     await site.until(lambda: all(site.here(uid) == site.chunks(uid) for uid in "bc"))
     assert site.mergers["a"].lists == 0
 
 
 async def test_a_model_that_is_gone_ends_no_node(site: Site) -> None:
     site.lacks = True
-    await site.advance()
+    site.advance()
     await site.until(lambda: site.looked == len("abc"))
-    await site.advance()
+    site.advance()
     assert not site.tasks.ended.done()
     assert [site.mergers[uid].lists for uid in "abc"] == [0, 0, 0]

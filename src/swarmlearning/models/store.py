@@ -40,7 +40,7 @@ from swarmlearning.models.chunklists import ChunkLists
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.pins import Pin, Pins
 from swarmlearning.models.spares import Spares
-from swarmlearning.tensors.digest import DigestError, Format, ModelDigest, digest_file, digest_laid_out
+from swarmlearning.tensors.digest import DigestError, Format, Layout, ModelDigest, digest_file, digest_laid_out
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,10 @@ class TensorStore:
             raise NotHeldError(f"model {digest} is not held here")
         return self._held[digest]
 
+    def layout_of(self, digest: str) -> Layout | None:
+        """How a model is cut that is held; None where it is not."""
+        return self._held[digest].layout if self.has(digest) else None
+
     def path(self, digest: str) -> Path:
         """The file of a held model, to be read only. Raises `NotHeldError`."""
         self.digest_info(digest)
@@ -125,10 +129,8 @@ class TensorStore:
     async def adopt(self, path: Path, pin: Pin | None = None, format: Format = 1) -> ModelDigest:
         """Digests a complete model file and moves it into the store; the model is added to `pin`.
 
-        `format`: that of its name.
-
-        `path` is gone afterwards. Raises `StoreError` when it is no regular file, cannot be read, or does not fit on
-        the disk.
+        `format`: that of its name. `path` is gone afterwards. Raises `StoreError` when it is no regular file, cannot
+        be read, or does not fit on the disk.
         """
         return await asyncio.to_thread(self._adopt, path, pin, format)
 

@@ -131,10 +131,10 @@ class Driver:
                 self._tasks.start(self._follow())
                 self._tasks.start(self.narrator.report_waiting(lambda: self._follower.chain, self._waiting))
                 self._tasks.start(self._link.report(self._handle))
-                self._tasks.start(self._pushing.run(lambda: self.contract))
                 await self._tasks.ended
         finally:
             await self._tasks.stop()
+            self._pushing.close()
             await self.ml.channel.stop()
 
     def _sent(self) -> int:
@@ -150,7 +150,8 @@ class Driver:
 
     def _chunks(self, digest: str) -> int:
         """Of how many chunks the data of a model is that is here; 0: it is not."""
-        return self.store.digest_info(digest).layout.count - 1 if self.store.has(digest) else 0
+        layout = self.store.layout_of(digest)
+        return layout.count - 1 if layout else 0
 
     def gives(self, chain: Chain, digest: str) -> bool:
         """Whether the site's privacy lock, if it has one, lets others have this model, as the ledger stands."""
@@ -211,6 +212,7 @@ class Driver:
         self.ml.format = format_of(chain.world)
         state = state_of(chain.world, self.contract)
         self._watch.reached(state)
+        self._pushing.follow(chain, state)
         leader = state.round.leader if state.round else ""
         now_in(self.contract, state.round.number if state.round else None)
         self._handle(ChainAdvanced(state, chain.height, network.last_height(chain.world, leader)))

@@ -213,7 +213,7 @@ def _files(
 
     def allowed(thumbprint: str, digest: str, chunks: range) -> bool:
         chain = follower.chain
-        layout = driver.store.digest_info(digest).layout if driver.store.has(digest) else None
+        layout = driver.store.layout_of(digest) if chunks else None
         return may_read_chunks(chain, place.uid, thumbprint, digest, chunks, layout) and driver.gives(chain, digest)
 
     def turn(credential: Credential, size: int) -> float:

@@ -8,14 +8,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from functools import partial
 from typing import Final, TypeVar
 
 from swarmlearning.backoff import Backoff
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.slices import MOST_MERGERS
-from swarmlearning.ledger.contracts.training.state import state_of
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.models.connections import Source, text_of
 from swarmlearning.models.pushing import PushError, next_run
 from swarmlearning.models.store import NotHeldError, TensorStore
@@ -59,32 +58,27 @@ class Pushing:
         self._gives = gives
         self._wanted: dict[Target, tuple[range, ...]] = {}
         self._more: dict[Target, asyncio.Event] = {}
+        self._threads = ThreadPoolExecutor(MOST_MERGERS, "push")
 
-    async def run(self, contract: Callable[[], str]) -> None:
-        """Works until cancelled, in the training of that name."""
-        threads = ThreadPoolExecutor(MOST_MERGERS, "push")
-        try:
-            async with aclosing(self._follower.chains()) as chains:
-                async for chain in chains:
-                    self._decide(chain, contract(), threads)
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> None:
+        """What runs in its threads ends by itself; nothing more begins."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _decide(self, chain: Chain, contract: str, threads: ThreadPoolExecutor) -> None:
+    def follow(self, chain: Chain, training: Training) -> None:
         """Begins and stops what follows from this block."""
-        before, behind = self._wanted, contract and is_behind(chain.world, self._uid)
-        found = to_push(state_of(chain.world, contract), self._uid) if behind else {}
+        before = self._wanted
+        found = to_push(training, self._uid) if is_behind(chain.world, self._uid) else {}
         self._wanted = {target: units for target, units in found.items() if self._gives(chain, target[1])}
         for target in before.keys() - self._wanted.keys():
             self._tasks.cancel(target)
         self._more = {target: self._more.get(target, asyncio.Event()) for target in self._wanted}
         for target, units in self._wanted.items():
             if target not in before:
-                self._tasks.start(self._push(target, self._more[target], threads), target)
+                self._tasks.start(self._push(target, self._more[target]), target)
             elif not set(before[target]).issuperset(units):
                 self._more[target].set()
 
-    async def _push(self, target: Target, more: asyncio.Event, threads: ThreadPoolExecutor) -> None:
+    async def _push(self, target: Target, more: asyncio.Event) -> None:
         """Pushes to one merger what it is to have of a model, and what it gets to merge later, until cancelled."""
         merger, digest = target
         attempts, complained = Backoff(longest=LONGEST_PAUSE), False
@@ -96,7 +90,7 @@ class Pushing:
                 with self._store.pinned(digest):
                     while True:
                         more.clear()
-                        await self._push_once(target, source, threads)
+                        await self._push_once(target, source)
                         attempts.reset()
                         await more.wait()
             except NotHeldError:
@@ -108,7 +102,7 @@ class Pushing:
                 if isinstance(error, PushError) and error.status == 405:
                     return  # a release that takes nothing
 
-    async def _push_once(self, target: Target, source: Source, threads: ThreadPoolExecutor) -> None:
+    async def _push_once(self, target: Target, source: Source) -> None:
         """Raises `PushError`, OSError and `NotHeldError`."""
         info = self._store.digest_info(target[1])
         if info.header is None:
@@ -118,7 +112,7 @@ class Pushing:
         push = self._fetcher.push(info, source, fault, lambda size: loop.call_soon_threadsafe(self._count, size))
 
         async def in_thread(work: Callable[[], T]) -> T:
-            running = loop.run_in_executor(threads, work)
+            running = loop.run_in_executor(self._threads, work)
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:

@@ -50,7 +50,7 @@ def may_read_range(
 
 def may_read_chunks(chain: Chain, uid: str, thumbprint: str, digest: str, chunks: range, layout: Layout | None) -> bool:
     """The same for chunks of a model's file as its layout numbers them; None: it is not here as a whole. The header is
-    a chunk of its own, which whoever reads others may have."""
+    a chunk of its own, which whoever reads others may have. No chunks are what the layout does not matter for."""
     if layout is None or layout.header is None:
         return may_read(chain, uid, thumbprint, digest) if chunks else _may_read(chain, uid, thumbprint, digest, bool)
     start = max(0, chunks.start - 1)
