@@ -14,6 +14,10 @@ Transfer: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 """The models that a site contributes once its own training has ended."""
 
+Role: TypeAlias = Literal["", "parameter", "buffer", "frozen"]
+"""What a tensor is to a training: trained by gradients; state that training changes otherwise, such as statistics of a
+batch normalisation; or not trained. Empty: the script does not state it."""
+
 DEFAULT_TASKRUNNER: Final = "defaulttaskbb.taskdb.sml.hpe"
 """The taskrunner of profiles and scripts from the original; like the default contract it is there from the start."""
 

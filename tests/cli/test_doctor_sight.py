@@ -22,7 +22,7 @@ from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.node.checkup import Answer, Site
-from swarmlearning.tensors.structure import Spec
+from swarmlearning.tensors.structure import Structure
 from swarmlearning.views.evidence import Account, Evidence
 from swarmlearning.views.times import RoundTimes, Script, Span, Times
 
@@ -226,14 +226,17 @@ def test_a_script_that_trains_no_batch_while_a_round_waits_for_it_is_a_finding(i
 
 def test_it_is_said_where_two_models_differ() -> None:
     report = Report()
-    ours: list[Spec] = [("fc.weight", "F32", (10, 64))]
-    theirs: list[Spec] = [("fc.weight", "F32", (10, 128))]
+    ours = Structure((("fc.weight", "F32", (10, 64)),))
+    theirs = Structure((("fc.weight", "F32", (10, 128)),))
     examine_structures(ours, {"SL site-1": theirs}, report)
     assert "'fc.weight' has shape [10, 64], expected [10, 128]" in report.wrong[0].text
     report = Report()
-    examine_structures(ours, {"SL site-1": list(ours)}, report)
+    examine_structures(ours, {"SL site-1": Structure(tuple(ours.specs))}, report)
     examine_structures(None, {"SL site-1": theirs}, report)
     assert report.wrong == []
+    frozen = ours._replace(roles={"fc.weight": "frozen"})
+    examine_structures(frozen, {"SL site-1": ours._replace(roles={"fc.weight": "parameter"})}, report)
+    assert "'fc.weight' is frozen, expected parameter" in report.wrong[0].text
 
 
 def test_a_site_that_nobody_can_find_is_named() -> None:

@@ -95,6 +95,7 @@ def test_a_whole_hugging_face_model_is_sent_and_replaced_by_the_merged_one(tmp_p
         make_trainer(model, tmp_path, callbacks=[callback]).train()
         [opened] = sl.of(Open)
         assert opened.ml_platform == "HF_TRANSFORMER"
+        assert opened.roles == {name: "parameter" for name, _ in model.named_parameters()}
         assert {name: array.tobytes() for name, array in sl.models[0].items()} == first
         assert len(sl.models) == 1 + 8 // 3 + 1
         assert [message.epochs for message in sl.of(Evaluated)] == [0, 0, 1, 2]
@@ -127,6 +128,7 @@ def test_with_peft_only_the_adapter_is_sent_and_the_merged_one_is_loaded(tmp_pat
                 "base_model.model.classifier.bias",
             ]
         )
+        assert sl.of(Open)[0].roles == dict.fromkeys(sl.models[0], "parameter")
         sent, merged = sl.models[-1], plus(1)(sl.models[-1])
         assert any((sent[name] != sl.models[0][name] + 1).any() for name in sent)  # trained in between
     after = bits(model)

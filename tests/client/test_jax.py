@@ -70,7 +70,10 @@ def test_the_documented_callback_for_jax_trains_in_a_swarm(tmp_path: Path, join:
             useAdaptiveSync=True,
         )
         [opened] = sl.of(Open)
-        assert opened.structure == (TensorSpec("dense.bias", "F16", ()), TensorSpec("dense.kernel", "F32", (3,)))
+        assert opened.structure == (
+            TensorSpec("dense.bias", "F16", (), "parameter"),
+            TensorSpec("dense.kernel", "F32", (3,), "parameter"),
+        )
         assert opened.ml_platform == "JAX"
         callback.on_train_begin()
         for _ in range(2):

@@ -19,6 +19,7 @@ require("keras")
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from swarmlearning.client.keras_weights import KerasWeights  # noqa: E402
 from swarmlearning.tf import SwarmCallback, SwarmError  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
@@ -56,6 +57,8 @@ def test_all_weights_of_a_keras_model_are_sent_and_replaced_by_the_merged_ones(t
         fit(model, join(sl, SwarmCallback, syncFrequency=2, totalEpochs=2), epochs=2)
         [opened] = sl.of(Open)
         assert [(spec.name, spec.shape) for spec in opened.structure] == ALL
+        moving = {"4.moving_mean", "5.moving_variance"}
+        assert opened.roles == {name: "buffer" if name in moving else "parameter" for name, _ in ALL}
         assert (opened.ml_platform, opened.total_epochs) == ("KERAS", 2)
         assert [np.array_equal(sent, own) for sent, own in zip(sl.models[0].values(), first, strict=True)] == [True] * 8
         assert len(sl.models) == 1 + 3 + 1  # at the beginning, every two of six batches, at the end
@@ -149,6 +152,18 @@ def test_with_only_trainable_neither_weights_nor_statistics_of_frozen_layers_are
             "beta", "bias", "gamma", "kernel", "moving_mean", "moving_variance",
         ]  # fmt: skip
     assert [array.tobytes() for array in base.get_weights()] == frozen
+
+
+def test_what_frozen_keras_layers_have_is_frozen_and_other_statistics_are_buffers() -> None:
+    model = make_model()
+    model.layers[0].trainable = False
+    expected = {"0.kernel": "frozen", "1.bias": "frozen", "4.moving_mean": "buffer", "5.moving_variance": "buffer"}
+    assert KerasWeights(model, only_trainable=False).roles() == {
+        name: expected.get(name, "parameter") for name, _ in ALL
+    }
+    model.layers[1].trainable = False  # its statistics stay as they are, too
+    roles = KerasWeights(model, only_trainable=False).roles()
+    assert [name for name, role in roles.items() if role != "frozen"] == ["6.kernel", "7.bias"]
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -311,6 +326,7 @@ def test_the_trainable_variables_of_a_tensorflow_1_session_are_merged(tmp_path: 
         session.run(v1.global_variables_initializer())
         with FakeSL(tmp_path, over_at=2, merge=lambda arrays: {n: a + 1 for n, a in arrays.items()}) as sl:
             callback = join(sl, SwarmCallback, syncFrequency=1, ml_platform="TF", tf=tf, sess=session)
+            assert sl.of(Open)[0].roles == {"net/b:0": "parameter", "net/w:0": "parameter"}
             callback.on_train_begin()
             assert sorted(sl.models[0]) == ["net/b:0", "net/w:0"]
             assert session.run(weights).tolist() == [[2.0] * 3] * 2

@@ -3,13 +3,12 @@
 import msgspec
 
 from fuzz.target import Target
-from swarmlearning.doctor.structures import structure_of
 from swarmlearning.node.checkup import Answer, Site, read_answer
 from swarmlearning.node.outcomes import Outcome
 from swarmlearning.node.probing import status_of
-from swarmlearning.tensors.structure import structure_text
+from swarmlearning.tensors.structure import Structure, structure_text
 
-_STRUCTURE = structure_text([("layer.weight", "F32", (16, 8)), ("steps", "I64", ())])
+_STRUCTURE = structure_text([("layer.weight", "F32", (16, 8)), ("steps", "I64", ())], {"steps": "buffer"})
 _ANSWER = Answer(
     "0.1.0",
     1_700_000_000_000,
@@ -19,7 +18,7 @@ _ANSWER = Answer(
 
 
 def _read_structure(data: bytes) -> None:
-    structure_of(data.decode("latin-1"))
+    Structure.parse(data.decode("latin-1"))
 
 
 TARGETS = (

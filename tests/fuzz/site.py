@@ -81,7 +81,7 @@ def _model(arrays: dict[str, Array]) -> bytes:
 _FRAMES = tuple(
     framing.encode(message)
     for message in (
-        Open("c", 128, 2, "mean", "snapshot", 1, True, 3, "PYTORCH", (TensorSpec("w", "F32", (2, 3)),)),
+        Open("c", 128, 2, "mean", "snapshot", 1, True, 3, "PYTORCH", (TensorSpec("w", "F32", (2, 3), "buffer"),)),
         Evaluated("s", 1, 0.5, None, 1, 3),
         Kill("s", False, "why"),
         Waiting("why"),

@@ -25,7 +25,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.choices import CheckinMode, MergeMethod, Role
 
 VERSION = 1
 SPARE_FILE = "spare.safetensors"
@@ -35,12 +35,13 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fiel
     """Base of all messages; on the wire `{"type": "<class name>", ...}`."""
 
 
-class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Name, safetensors dtype tag (`F32`, `BF16`, `I64`, …) and shape of one model entry."""
+class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Name, safetensors dtype tag (`F32`, `BF16`, `I64`, …), shape and role of one model entry."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    role: Role = ""
 
 
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")]
@@ -61,7 +62,7 @@ class Open(Message, frozen=True, tag=True):
     """Opens the training session; sent once on each connection, before anything else.
 
     `holds` is the digest of the merged model that the ML process trains from; empty when it starts.
-    `training_samples` is 0 where it is not known.
+    `training_samples` is 0 where it is not known. `structure` states the role of all tensors or of none.
     """
 
     training_contract: str
@@ -83,6 +84,11 @@ class Open(Message, frozen=True, tag=True):
     def specs(self) -> list[tuple[str, str, tuple[int, ...]]]:
         """Name, dtype tag and shape of each entry of `structure`."""
         return [(spec.name, spec.dtype, spec.shape) for spec in self.structure]
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """The role of each entry of `structure` that has one, by name."""
+        return {spec.name: spec.role for spec in self.structure if spec.role}
 
 
 class Sync(Message, frozen=True, tag=True):

@@ -27,11 +27,11 @@ from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import environment, parameters
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.log import Logger, failing_with, log_box, logger_for
+from swarmlearning.client.narration import log_evaluation, log_parameters, warn_of_non_finite
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, OnIdle, Session
 from swarmlearning.tensors.file import Array, Tensor, read, read_header, require_mergeable
-from swarmlearning.tensors.finite import non_finite
-from swarmlearning.tensors.structure import Spec, describe_difference, labels
+from swarmlearning.tensors.structure import NO_ROLES, Roles, Spec, describe_difference
 
 FINAL_SHAPE = (
     "Its entries have to keep their names, dtypes and shapes. Where the first batch sets them, as in "
@@ -107,7 +107,7 @@ class SwarmCallbackBase(ABC):
             )
             self._interval = self._parameters.sync_frequency
             self._pace = Pace(self._parameters.total_epochs)
-            self._log_parameters(options)
+            log_parameters(self.logger, self._parameters, options, self.ml_platforms)
             if self._loopback:
                 log_box(self.logger, f"{environment.LOOPBACK} is set: training runs alone, nothing is merged")
         return options
@@ -192,7 +192,7 @@ class SwarmCallbackBase(ABC):
                 raise SwarmError("the model has no parameters to merge")
             self._structure = _specs(tensors)
             require_mergeable(self._structure)
-            self._warn_of_non_finite(tensors)
+            warn_of_non_finite(self.logger, tensors)
             known = self._parameters
             request = Open(
                 training_contract=known.training_contract,
@@ -205,9 +205,13 @@ class SwarmCallbackBase(ABC):
                 total_epochs=known.total_epochs,
                 ml_platform=known.ml_platform,
                 training_samples=known.training_samples,
-                structure=tuple(TensorSpec(*spec) for spec in self._structure),
+                structure=self._with_roles(),
             )
             return self._connect(request)
+
+    def _with_roles(self) -> tuple[TensorSpec, ...]:
+        roles = self._roles()
+        return tuple(TensorSpec(*spec, role=roles.get(spec[0], "")) for spec in self._structure)
 
     def _connect(self, request: Open, on_idle: OnIdle = lambda: None) -> Exchanges:
         channel = os.getenv(environment.CHANNEL)
@@ -290,7 +294,7 @@ class SwarmCallbackBase(ABC):
             raise
         except Exception as error:  # whatever the framework raises
             raise SwarmError(f"on the validation data, {type(error).__name__}: {error}") from error
-        self._log_evaluation(loss, metric)
+        log_evaluation(self.logger, loss, metric)
         return Evaluation(loss, metric, self._pace.epochs, self._pace.total_epochs)
 
     def _load_last_merged(self) -> None:
@@ -313,41 +317,10 @@ class SwarmCallbackBase(ABC):
             for name, dtype, shape in self._structure
         }
 
-    def _warn_of_non_finite(self, tensors: Mapping[str, Tensor]) -> None:
-        if names := non_finite(tensors):
-            self.logger.warning(
-                "These entries of the model hold infinity or NaN: %s. A constant like that is merged only where all "
-                "sites have the same values in it; a site whose values differ is left out of the merge",
-                labels(names),
-            )
-
-    # --- the training log
-
     def _require_begun(self, hook: str) -> None:
         with failing_with():
             if not self._begun:
                 raise SwarmError(f"{hook}() was called before on_train_begin()")
-
-    def _log_parameters(self, options: Mapping[str, Any]) -> None:
-        known = self._parameters
-        if not known.total_epochs:
-            log_box(
-                self.logger,
-                "WARNING: totalEpochs is not given",
-                "progress can be shown only as the number of epochs done",
-            )
-        if options.get("hfMode") is not None and "HF_TRANSFORMER" not in self.ml_platforms:
-            self.logger.info("hfMode is for Hugging Face models; it is not used here")
-        if options.get("maxPeers"):  # scripts pass it, though the original never used it
-            self.logger.warning("maxPeers is not used: there is no limit to the number of peers")
-        values = (f"{name}={value}" for name, value in msgspec.to_builtins(known).items())
-        self.logger.info("Swarm parameters: %s", ", ".join(values))
-
-    def _log_evaluation(self, loss: float | None, metric: float | None) -> None:
-        known = (("loss", loss), ("metric", metric))
-        text = ", ".join(f"{name} {value:.4g}" for name, value in known if value is not None)
-        if text:
-            self.logger.info("Merged model on the validation data: %s", text)
 
     # --- what an adapter for a platform writes
 
@@ -379,6 +352,11 @@ class SwarmCallbackBase(ABC):
 
         Nothing that training depends on may change: modes, random numbers, gradients.
         """
+
+    def _roles(self) -> Roles:
+        """The role of each tensor of `_model_tensors` by its name, as they are when the session is opened; empty: the
+        platform does not know, and what depends on roles cannot be used."""
+        return NO_ROLES
 
     def _fixed(self) -> Fixed:
         """Digests of what is not merged but has to be the same at all sites; sites that differ are refused."""

@@ -14,6 +14,7 @@ from swarmlearning.client.keras_version import FOR_KERAS_2
 from swarmlearning.client.keras_weights import KerasWeights, SessionWeights
 from swarmlearning.client.log import failing_with
 from swarmlearning.tensors.file import Array, Tensor
+from swarmlearning.tensors.structure import Roles
 
 BACKENDS = ("tensorflow", "torch")  # with the others, `fit` keeps the weights to itself while it runs
 
@@ -119,6 +120,10 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         assert self._weights is not None
         self._weights.load(arrays)
+
+    def _roles(self) -> Roles:
+        assert self._weights is not None
+        return self._weights.roles()
 
     def _fixed(self) -> Fixed:
         if not isinstance(self._weights, KerasWeights):

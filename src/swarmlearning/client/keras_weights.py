@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from swarmlearning.choices import Role
 from swarmlearning.client.arrays import like, tensor_of
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import tensor_digest
@@ -31,6 +32,14 @@ class KerasWeights:
                 "before fit(), or leave onlyTrainable out"
             )
         return {name: tensor_of(_values(weight), name) for name, weight in self._weights.items()}
+
+    def roles(self) -> dict[str, Role]:
+        """Returns the role of each merged weight; statistics of a frozen layer, which stay as they are, are frozen."""
+        trained, changing = (set(map(id, each)) for each in (self._model.trainable_weights, _not_frozen(self._model)))
+        return {
+            name: "parameter" if id(weight) in trained else "buffer" if id(weight) in changing else "frozen"
+            for name, weight in self._weights.items()
+        }
 
     def frozen_digests(self) -> dict[str, str]:
         """Returns a digest of each weight that is not merged."""
@@ -62,6 +71,9 @@ class SessionWeights:
             }
             self._assignments = [variable.assign(self._values[name]) for name, variable in self._variables.items()]
         self._session = session
+
+    def roles(self) -> dict[str, Role]:
+        return dict.fromkeys(self._variables, "parameter")
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: tensor_of(value, name) for name, value in self._session.run(self._variables).items()}

@@ -1,7 +1,7 @@
 """Swarm learning for plain functions: a training loop in NumPy, JAX or anything else whose parameters are arrays."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -12,7 +12,9 @@ from swarmlearning.client.arrays import like, tensor_of
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.nested import leaves, rebuilt
+from swarmlearning.client.patterns import checked, matched
 from swarmlearning.tensors.file import Array, Tensor
+from swarmlearning.tensors.structure import Roles
 
 P = TypeVar("P")
 
@@ -38,6 +40,21 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
     the final ones; when it is left by an exception, the swarm goes on without this site. Everything raises `SwarmError`
     when training cannot go on. The environment is that of `SwarmCallbackBase`: with `SWARM_LOOPBACK=True` the same loop
     runs without a swarm.
+
+    sync_frequency: steps from one merge to the next.
+    min_peers: number of sites needed for a merge.
+    training_contract: name of the training that all sites join.
+    total_epochs: epochs planned, for showing progress.
+    checkin_model_on_train_end: what this site contributes after its own training, while others still train:
+        "snapshot" its own last parameters, "active" the last merged ones, "inactive" nothing.
+    node_weightage: this site's weight in a merge, 1 to 100.
+    training_samples: the number of this site's training samples; its weight where the contract weighs by them.
+    merge_method: "mean", "coordmedian" or "geomedian"; the same at all sites.
+    evaluate: called with merged parameters; returns the loss on validation data, or (loss, metric).
+    use_adaptive_sync: let the swarm choose the steps between merges by the mean loss.
+    buffers: patterns of the names (as "batch_stats.*") of arrays that training changes otherwise than by
+        gradients, such as running statistics. They are merged; an outer optimizer does not step them.
+    logger: default is one of its own, to stdout.
     """
 
     parameters: P
@@ -57,23 +74,10 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         merge_method: MergeMethod = "mean",
         evaluate: Evaluate[P] | None = None,
         use_adaptive_sync: bool = False,
+        buffers: Sequence[str] = (),
         logger: logging.Logger | None = None,
     ) -> None:
-        """Opens the session with the SL node.
-
-        sync_frequency: steps from one merge to the next.
-        min_peers: number of sites needed for a merge.
-        training_contract: name of the training that all sites join.
-        total_epochs: epochs planned, for showing progress.
-        checkin_model_on_train_end: what this site contributes after its own training, while others still train:
-            "snapshot" its own last parameters, "active" the last merged ones, "inactive" nothing.
-        node_weightage: this site's weight in a merge, 1 to 100.
-        training_samples: the number of this site's training samples; its weight where the contract weighs by them.
-        merge_method: "mean", "coordmedian" or "geomedian"; the same at all sites.
-        evaluate: called with merged parameters; returns the loss on validation data, or (loss, metric).
-        use_adaptive_sync: let the swarm choose the steps between merges by the mean loss.
-        logger: default is one of its own, to stdout.
-        """
+        """Opens the session with the SL node."""
         if use_adaptive_sync and evaluate is None:
             raise SwarmError("use_adaptive_sync needs evaluate: the mean loss decides the interval")
         self.parameters = parameters
@@ -91,6 +95,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
             mergeMethod=merge_method,
             adsValData=evaluate,
             useAdaptiveSync=use_adaptive_sync,
+            buffers=buffers,
             logger=logger,
         )
 
@@ -142,16 +147,22 @@ class _Callback(SwarmCallbackBase):
     """The life cycle of a callback on the parameters that a `Swarm` holds."""
 
     ml_platforms = ("PLAIN",)
-    platform_keywords = frozenset({"swarm"})
+    platform_keywords = frozenset({"buffers", "swarm"})
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
         self._swarm: Swarm[Any] = options["swarm"]
+        self._buffers = checked("buffers", options["buffers"])
 
     def _model_tensors(self) -> dict[str, Tensor]:
         return {name: tensor_of(leaf, name) for name, leaf in leaves(self._swarm.parameters).items()}
 
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         self._swarm.parameters = rebuilt(self._swarm.parameters, lambda name, leaf: like(leaf, arrays[name]))
+
+    def _roles(self) -> Roles:
+        names = leaves(self._swarm.parameters).keys()
+        buffers = matched("buffers", self._buffers, names)
+        return {name: "buffer" if name in buffers else "parameter" for name in names}
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         return self._swarm.evaluate()

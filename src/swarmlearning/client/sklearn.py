@@ -11,6 +11,7 @@ from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import labels_digest
 from swarmlearning.client.sklearn_evaluation import Validation
 from swarmlearning.tensors.file import Array, Tensor
+from swarmlearning.tensors.structure import Roles
 
 # Attributes that are merged, by the name of the estimator's class or of a base class.
 ATTRIBUTES = {
@@ -25,7 +26,8 @@ ATTRIBUTES = {
     "MiniBatchKMeans": ("cluster_centers_",),
 }
 # With average=True, linear estimators train the first two of these; `coef_` is another name of one of the four.
-AVERAGED = ("_standard_coef", "_standard_intercept", "_average_coef", "_average_intercept")
+TRAINED = ("_standard_coef", "_standard_intercept")
+AVERAGED = (*TRAINED, "_average_coef", "_average_intercept")
 
 
 class SwarmCallback(SwarmCallbackBase):
@@ -104,6 +106,11 @@ class SwarmCallback(SwarmCallbackBase):
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         return (None, None) if self._validation is None else self._validation.evaluate(self._model)
+
+    def _roles(self) -> Roles:
+        """Averages over steps are no parameters: an outer step would part them from what they are averages of."""
+        averaged = AVERAGED[0] in self._attributes
+        return {name: "buffer" if averaged and name not in TRAINED else "parameter" for name, _ in self._arrays()}
 
     def _fixed(self) -> Fixed:
         return Fixed(

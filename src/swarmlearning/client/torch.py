@@ -16,6 +16,7 @@ from swarmlearning.client.torch_evaluation import Validation
 from swarmlearning.client.torch_model import TorchModel
 from swarmlearning.client.torch_ranks import for_this_rank
 from swarmlearning.tensors.file import Array, Tensor
+from swarmlearning.tensors.structure import Roles
 
 
 class TorchCallback(SwarmCallbackBase):
@@ -28,6 +29,9 @@ class TorchCallback(SwarmCallbackBase):
 
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         self._model.load(arrays)
+
+    def _roles(self) -> Roles:
+        return self._model.roles()
 
     def _fixed(self) -> Fixed:
         return Fixed(frozen=tensors_digest(self._model.frozen.digests()))

@@ -1,10 +1,12 @@
 """A PyTorch model's `state_dict` as named tensors, and back."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 
+from swarmlearning.choices import Role
 from swarmlearning.client.arrays import not_mergeable
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.torch_frozen import Frozen
@@ -55,6 +57,21 @@ class TorchModel:
             for name, value in self.entries().items()
             if name not in self._left_out and _is_merged(name, value)
         }
+
+    def roles(self) -> dict[str, Role]:
+        """Returns the role of each merged tensor: what is no parameter is a buffer, as statistics are.
+
+        A second name of a parameter (tied weights), and a name that only the entries have (an adapter's), has its role.
+        """
+        named = dict(self.module.named_parameters(remove_duplicate=False))
+        stored = {_place(parameter): parameter for parameter in named.values()}
+        stored.pop(None, None)
+        roles: dict[str, Role] = {}
+        for name, value in self.entries().items():
+            if name not in self._left_out and _is_merged(name, value):
+                found = named.get(name, stored.get(_place(value)))
+                roles[_own(name)] = "buffer" if found is None else "parameter" if found.requires_grad else "frozen"
+        return roles
 
     def require_frozen(self) -> None:
         """Raises `SwarmError`, naming them, when other parameters are left out now, or those that are have changed."""
@@ -126,6 +143,14 @@ def tensor_of(value: torch.Tensor, name: str) -> Tensor:
 def _is_merged(name: str, value: object) -> bool:
     # A module's extra state may be a tensor, but then of pickled bytes: no mean of those makes sense.
     return isinstance(value, torch.Tensor) and name.rpartition(".")[2] != EXTRA_STATE
+
+
+def _place(value: torch.Tensor) -> tuple[int, torch.Size] | None:
+    """Returns where the values are in memory, and their shape; None where that is not known."""
+    with suppress(RuntimeError, NotImplementedError):
+        if address := value.data_ptr():
+            return address, value.shape
+    return None
 
 
 def _frozen(module: torch.nn.Module) -> list[str]:

@@ -17,7 +17,6 @@ from swarmlearning.doctor.findings import Report
 from swarmlearning.doctor.hanging import find_hanging
 from swarmlearning.doctor.matrix import HERE, Known, diagnose
 from swarmlearning.doctor.sight import examine_answers, examine_status, examine_structures, examine_world, nodes_in
-from swarmlearning.doctor.structures import structure_of
 from swarmlearning.doctor.wording import OTHER_ID, OTHER_NETWORK
 from swarmlearning.errors import UserError
 from swarmlearning.identity.identity import Identity
@@ -34,7 +33,7 @@ from swarmlearning.node.probing import Target, probe
 from swarmlearning.operator.checkups import checkup
 from swarmlearning.operator.logs import LogsError, WithheldError
 from swarmlearning.operator.session import Operator
-from swarmlearning.tensors.structure import Spec
+from swarmlearning.tensors.structure import Structure
 from swarmlearning.views.names import displayed
 
 SECONDS: Final = 8.5
@@ -67,7 +66,7 @@ class Standpoint:
     network_id: str = ""
     pinned: str = ""
     license_servers: LicenseServers = NO_SERVERS
-    structure: list[Spec] | None = None
+    structure: Structure | None = None
 
 
 async def examine_network(here: Standpoint, sns: Sequence[str], report: Report) -> None:
@@ -291,7 +290,7 @@ class _Examination:
         for uid, (answer, _) in answers.items():
             if answer.site is not None and answer.site.structure:
                 with suppress(ValueError):
-                    others[nodes[uid].shown] = structure_of(answer.site.structure)
+                    others[nodes[uid].shown] = Structure.parse(answer.site.structure)
         examine_structures(self._here.structure, others, self._report)
 
 

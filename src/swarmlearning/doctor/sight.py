@@ -12,7 +12,7 @@ from swarmlearning.ledger.contracts.taskrunner import taskrunners
 from swarmlearning.ledger.world import World
 from swarmlearning.node.checkup import Answer
 from swarmlearning.node.sources import RELAY, source_of
-from swarmlearning.tensors.structure import Spec, describe_difference
+from swarmlearning.tensors.structure import Structure, describe_difference, describe_roles
 from swarmlearning.views.alerts.rounds import IN_TIME
 from swarmlearning.views.names import displayed, name_of, node_names
 from swarmlearning.views.render import listed
@@ -277,10 +277,12 @@ def _examine_site(known: Known, answer: Answer, report: Report) -> None:
         report.find("license", known.shown, text, "start the license server, or open the way to it")
 
 
-def examine_structures(own: list[Spec] | None, others: Mapping[str, list[Spec]], report: Report) -> None:
+def examine_structures(own: Structure | None, others: Mapping[str, Structure], report: Report) -> None:
     """Where the model of this node's script differs from that of others (by the names to show)."""
-    for name, specs in sorted(others.items()):
-        if own is not None and (difference := describe_difference(specs, own)):
+    for name, other in sorted(others.items()):
+        if own is None:
+            return
+        if difference := describe_difference(other.specs, own.specs) or describe_roles(other.roles, own.roles):
             report.drop("model-differs")  # as the log has it, which does not know where
             report.find(
                 "model-differs",

@@ -31,7 +31,7 @@ from swarmlearning.merge.streaming import (
     processors,
 )
 from swarmlearning.tensors.file import Header, TensorFileError, read_header, require_mergeable
-from swarmlearning.tensors.structure import describe_difference, structure_digest
+from swarmlearning.tensors.structure import NO_ROLES, Roles, describe_difference, structure_digest
 
 
 class MergeError(Exception):
@@ -113,6 +113,7 @@ def merge(
     out: Path,
     *,
     structure: str = "",
+    roles: Roles = NO_ROLES,
     minimum: int = 1,
     weigh: Weigh = dict,
     influence: bool = False,
@@ -122,11 +123,10 @@ def merge(
     """Merge the sources' files into `out`, which is overwritten in place if it exists and must not be one of them.
 
     `previous`: the last merged model, None in the first round; influence is measured from it, and what is infinite or
-    NaN in it is no model's fault (see `constants`). `structure`: the `structure_digest` that is expected; else that
-    of `previous`, else the most common one among the sources. `minimum`: how many models must be merged (never less
-    than one); those of weight 0 do not count. `weigh`: weights that depend on who is left. `influence`: whether to
-    measure that too. `threads`: None for as many as pay here. Memory stays below 256 MB for any number and size of
-    models. `on_read` sees progress.
+    NaN in it is no model's fault (see `constants`). `structure`: the `structure_digest` with these `roles` that is
+    expected; else that of `previous`, else the most common one. `minimum`: how many models must be merged (at least
+    one); those of weight 0 do not count. `weigh`: weights that depend on who is left. `influence`: whether to measure
+    it. `threads`: None for as many as pay here. Memory stays below 256 MB for all models. `on_read` sees progress.
 
     Raises NothingToMerge, TooFewModels, and MergeError for everything else, a full disk among it.
     """
@@ -136,7 +136,7 @@ def merge(
         raise NothingToMerge(f"none of the {len(sources)} models has a weight; the previous model stands")
     excluded = {source.uid: Exclusion(source.uid, Reason.WEIGHT) for source in sources if not source.weight}
     try:
-        header, unusable = _common_header(weighted, previous, structure)
+        header, unusable = _common_header(weighted, previous, structure, roles)
         excluded |= unusable
         while True:
             left = [source for source in weighted if source.uid not in excluded]
@@ -189,7 +189,7 @@ def _weighed(sources: Sequence[Source], weigh: Weigh) -> list[Source]:
 
 
 def _common_header(
-    sources: Sequence[Source], previous: Path | None, structure: str
+    sources: Sequence[Source], previous: Path | None, structure: str, roles: Roles
 ) -> tuple[Header | None, dict[str, Exclusion]]:
     """The header that all models to merge have (None: no model has it), and the models to leave out for lack of it."""
     headers: dict[str, Header] = {}
@@ -201,7 +201,7 @@ def _common_header(
             # The reason goes on the ledger, a path on this machine does not.
             text = str(error).removeprefix(f"{source.path}: ")
             unusable[source.uid] = Exclusion(source.uid, Reason.UNREADABLE, text)
-    common = _expected(list(headers.values()), previous, structure)
+    common = _expected(list(headers.values()), previous, structure, roles)
     try:
         require_mergeable(common.specs if common else ())
     except TensorFileError as error:
@@ -213,10 +213,10 @@ def _common_header(
     return common, unusable
 
 
-def _expected(headers: list[Header], previous: Path | None, structure: str) -> Header | None:
+def _expected(headers: list[Header], previous: Path | None, structure: str, roles: Roles) -> Header | None:
     """The header of the expected structure; None when there is no model of it."""
     if structure:
-        return next((header for header in headers if structure_digest(header.specs) == structure), None)
+        return next((header for header in headers if structure_digest(header.specs, roles) == structure), None)
     if previous is not None:
         return read_header(previous)
     return Counter(headers).most_common(1)[0][0] if headers else None

@@ -16,21 +16,23 @@ import numpy as np
 from swarmlearning.merge.arithmetic import FLOATS, components
 from swarmlearning.merge.streaming import Block, cut
 from swarmlearning.tensors.file import DTYPES, Array, Header, TensorFileError, read_at, read_header
-from swarmlearning.tensors.structure import describe_difference, label, structure_digest
+from swarmlearning.tensors.structure import NO_ROLES, Roles, describe_difference, label, structure_digest
 
 _ELEMENTS: Final = 2**17  # a block and its verdicts stay in the processor's cache
 
 
-def fault_of_result(path: Path, structure: str, own: Path | None, before: Path | None = None) -> str:
+def fault_of_result(
+    path: Path, structure: str, own: Path | None, before: Path | None = None, roles: Roles = NO_ROLES
+) -> str:
     """The reason why a result cannot be trained on, empty when it can.
 
-    `structure`: the digest that the training's models have. `own`: the model of this site; None: there is none, and
-    values are not judged. `before`: the previous result, where it is held. Values that are not finite in either of them
-    are expected in the result too. Blocks, for a whole reading of the file.
+    `structure`: the digest that the training's models have, with these `roles`. `own`: the model of this site; None:
+    there is none, and values are not judged. `before`: the previous result, where it is held. Values that are not
+    finite in either of them are expected in the result too. Blocks, for a whole reading of the file.
     """
     try:
         header = read_header(path)
-        if structure_digest(header.specs) != structure:
+        if structure_digest(header.specs, roles) != structure:
             difference = describe_difference(read_header(own).specs, header.specs) if own else ""
             return f"its structure is not that of this training{difference and ': '}{difference}"
         return _fault_of_values(path, header, [each for each in (own, before) if each]) if own else ""

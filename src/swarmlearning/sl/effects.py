@@ -277,8 +277,9 @@ class Effects:
                 self._store.path(each) if each and self._store.has(each) else None for each in (own, before)
             )
             with self._watch.during("check"):
+                roles = self._ml.known.roles(terms.structure)
                 fault = await asyncio.to_thread(
-                    fault_of_result, self._store.path(digest), terms.structure, own_path, before_path
+                    fault_of_result, self._store.path(digest), terms.structure, own_path, before_path, roles
                 )
         if fault or own_path:
             self._remember(digest, fault)
@@ -320,8 +321,9 @@ class Effects:
                 return
             try:
                 with self._watch.during("merge") as work:
+                    ml, codings = self._ml, self._giving.changes.codings
                     merged = await merge_round(
-                        task, training, self._store, self._count, pin, self._ml.format, self._giving.changes.codings
+                        task, training, self._store, self._count, pin, ml.format, codings, ml.known.roles
                     )
                     work.bytes = sum(entry.size for entry in task.submissions if entry.weight)
             except (MergeError, StoreError) as error:

@@ -28,6 +28,7 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
 from swarmlearning.sl.codings import Codings
 from swarmlearning.tensors.digest import Format, ModelDigest
+from swarmlearning.tensors.structure import NO_ROLES, Roles
 
 T = TypeVar("T")
 
@@ -49,12 +50,14 @@ async def merge_round(
     pin: Pin | None = None,
     format: Format = 1,
     codings: Codings | None = None,
+    roles_in: Callable[[str], Roles] = lambda structure: NO_ROLES,
 ) -> Merged:
     """Merges the held models of a frozen round. The result is empty when fewer than `minPeers` were usable.
 
     Models of another structure than that of the session's terms are left out, whoever else has it. The result is added
-    to `pin`, and named in this format. Where nobody gives another model than the previous result, that stands, and need
-    not be held. Raises `MergeError` and `StoreError` when this node cannot do it (a full disk).
+    to `pin`, and named in this format. `roles_in`: the roles in the structure with a digest, as this site knows them.
+    Where nobody gives another model than the previous result, that stands, and need not be held. Raises `MergeError`
+    and `StoreError` when this node cannot do it (a full disk).
     """
     terms = terms_of(training)
     method, min_peers = terms.merge_method, terms.min_peers
@@ -69,13 +72,14 @@ async def merge_round(
     known = (*known, *misshapen)
     previous = store.path(task.base) if task.base and store.has(task.base) else None
     out, minimum = store.temporary(), max(1, counted - len(silent))
+    fitting = partial(merge, structure=terms.structure, roles=roles_in(terms.structure), minimum=minimum)
     try:
         if task.single:
-            done = await in_thread(lambda read: _take_first(sources, out, minimum, terms.structure, read), on_read)
+            done = await in_thread(lambda read: _take_first(fitting, sources, out, read), on_read)
         else:
             weigh = partial(weighing.coefficients, training)
-            merge_all = partial(merge, method, sources, previous, out, minimum=minimum, weigh=weigh, influence=True)
-            done = await in_thread(lambda read: merge_all(structure=terms.structure, on_read=read), on_read)
+            merge_all = partial(fitting, method, sources, previous, out, weigh=weigh, influence=True)
+            done = await in_thread(lambda read: merge_all(on_read=read), on_read)
         info = await store.adopt(out, pin, format)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
@@ -141,12 +145,14 @@ class _Unwanted(Exception):
     """Nobody waits for the result any more."""
 
 
-def _take_first(sources: Sequence[Source], out: Path, minimum: int, structure: str, on_read: OnRead) -> MergeReceipt:
-    """The model of the first contributor, by UID, among those that could be merged.
+def _take_first(
+    fitting: Callable[..., MergeReceipt], sources: Sequence[Source], out: Path, on_read: OnRead
+) -> MergeReceipt:
+    """The model of the first contributor, by UID, among those that `fitting`, which merges them, has merged.
 
     Raises as `merge` does.
     """
-    usable = merge("mean", sources, None, out, structure=structure, minimum=minimum, on_read=on_read)
+    usable = fitting("mean", sources, None, out, on_read=on_read)
     first = usable.contributors[0]
     chosen = next(source for source in sources if source.uid == first)
     merge("mean", [chosen], chosen.path, out, on_read=on_read)

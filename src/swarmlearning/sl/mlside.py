@@ -23,9 +23,10 @@ from swarmlearning.sl.handing import copy_handed, is_foreign, link_readable
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.scriptpace import ScriptPace
 from swarmlearning.sl.stopwatch import Stopwatch, Work
+from swarmlearning.sl.structures import KnownStructure
 from swarmlearning.tensors.digest import Format
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
-from swarmlearning.tensors.structure import describe_difference, structure_digest, structure_text
+from swarmlearning.tensors.structure import NO_ROLES, Structure, describe_difference, labels
 from swarmlearning.views.times import Script
 from swarmlearning.views.training import TrainingProgress
 
@@ -58,8 +59,10 @@ class MLSide:
         on_event: Callable[[MLEvent], None],
         watch: Stopwatch,
         shared: Shared | None = None,
+        uses_roles: Callable[[str], bool] = lambda contract: False,
     ) -> None:
-        """`directory`: for the channel, unless `shared` names a folder for it, and the list of the model's tensors."""
+        """`directory`: for the channel, unless `shared` names a folder for it, and the list of the model's tensors.
+        `uses_roles`: whether merges of the contract with this name depend on the roles of tensors."""
         folder, group = shared or (directory / "channel", None)
         self.channel = MLChannel(folder, self._on_message, self._on_left, group)
         self.session: Open | None = None
@@ -67,12 +70,13 @@ class MLSide:
         self.model = ""  # digest of the model that was handed over last
         self.format: Format = 1  # of the names that models get from now on
         self.model_size = 0  # bytes of each model of the session
-        self._structure_file = directory / "structure.txt"
+        self.known = KnownStructure(directory / "structure.txt")
         self._incarnation = incarnation
         self._settings = settings
         self._store = store
         self._on_event = on_event
         self._watch = watch
+        self._uses_roles = uses_roles
         self._training: Work | None = None
         self._loading: Work | None = None
         self._pace = ScriptPace()
@@ -221,22 +225,20 @@ class MLSide:
             require_mergeable(specs)
         except TensorFileError as error:
             raise ChannelError(f"no model can have this structure: {error}") from error
+        structure = _structure(message, self._uses_roles(message.training_contract))
+        digest = structure.digest
         self.session, self._clean, self._sequence, self.served = message, False, 0, False
         self.model = ""
         self._sessions += 1
-        structure = structure_digest(specs)
         logger.info(
             "Opening session of contract %s: minPeers %d, syncFrequency %d",
             message.training_contract,
             message.min_peers,
             message.sync_frequency,
         )
-        logger.info("Model structure %s: %d tensors, listed in %s", structure, len(specs), self._structure_file)
-        try:
-            self._structure_file.write_text(structure_text(specs), encoding="utf-8")
-        except OSError as error:
-            logger.warning("%s cannot be written: %s", self._structure_file, error.strerror)
-        self._on_event(SessionRequested(_session(message, structure, self._settings), message.holds))
+        logger.info("Model structure %s: %d tensors, listed in %s", digest, len(specs), self.known.path)
+        self.known.learn(structure, digest)
+        self._on_event(SessionRequested(_session(message, digest, self._settings), message.holds))
 
     async def _take_over(self, message: messages.Sync | messages.Close) -> None:
         """Moves a model that was handed over into the store."""
@@ -278,6 +280,18 @@ class MLSide:
 def _check_structure(path: Path, session: Open) -> None:
     if difference := describe_difference(session.specs, read_header(path).specs):
         raise TensorFileError(f"the parameters do not have the structure of this session: {difference}")
+
+
+def _structure(message: Open, with_roles: bool) -> Structure:
+    """The structure on which all sites have to agree: with roles where merges of the contract depend on them.
+
+    Without, sites of one training may differ in what they train, and some may not know it, as clients of the original.
+    Raises `ChannelError` where only some tensors have a role.
+    """
+    roles = message.roles
+    if roles and (unstated := [spec.name for spec in message.structure if not spec.role]):
+        raise ChannelError(f"the roles of these tensors are not stated, though those of others are: {labels(unstated)}")
+    return Structure(tuple(message.specs), roles if with_roles else NO_ROLES)
 
 
 def _session(message: Open, structure: str, settings: RoundSettings) -> OpenSession:

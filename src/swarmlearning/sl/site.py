@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 from swarmlearning.node.checkup import LONGEST_STRUCTURE, Site
 from swarmlearning.sl.mlside import MLSide
-from swarmlearning.tensors.structure import structure_text
 
 if TYPE_CHECKING:
     import psutil  # imported when a doctor asks: an SL does without it
@@ -19,7 +18,7 @@ DEVICES = ("nvidia[0-9]*", "kfd")
 def site_of(ml: MLSide, license_fault: str = "") -> Site:
     """How it is now; `license_fault`: why its license is not renewed. Blocks while it looks at the script's process."""
     session, pid = ml.session, ml.channel.process
-    structure = structure_text(session.specs) if session is not None else ""
+    structure = ml.known.last.text if session is not None else ""
     return Site(
         contract=session.training_contract[:500] if session is not None else "",
         script=state_of_process(pid),

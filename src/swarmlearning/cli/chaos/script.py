@@ -83,7 +83,9 @@ def _request(training: Training) -> Open:
         use_adaptive_sync=False,
         total_epochs=0,
         ml_platform="NUMPY",
-        structure=tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in training.tensors.items()),
+        structure=tuple(
+            TensorSpec(name, tensor.dtype, tensor.shape, "parameter") for name, tensor in training.tensors.items()
+        ),
     )
 
 
