@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo screenshots gallery simulate mutate-slices soak soak-sns \
-	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-merge bench-merge-large bench-peers bench-ui
+	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-traffic bench-merge bench-merge-large bench-peers bench-ui
 
 help:
 	@echo "make demo         train one model across three private sites on this machine"
@@ -47,6 +47,7 @@ help:
 	@echo "make bench-spam   time of an honest member's commits while another organisation sends all it can (JSON=1)"
 	@echo "make bench-failover  standstill when the sentinel or a leader fails, 3 SNs of 1, 2, 3 organisations: KILLS=5 FAILURES=3 (JSON=1)"
 	@echo "make bench-adaptive  rounds and accuracy of the digits demo, fixed and adaptive sync: RUNS=5 (JSON=1)"
+	@echo "make bench-traffic  accuracy against bytes with outer steps and coded changes: SHORT=1, OUT=folder for plots (JSON=1)"
 	@echo "make bench-privacy  accuracy of a training with privacy locks on its sites and without (JSON=1)"
 	@echo "make bench-start  time until an SN and an SL are ready on a long chain, cold and warm: TRANSACTIONS=100000 (JSON=1)"
 	@echo "make bench-relay  time of a model through an SN's relay beside directly: RELAY_MB=100 (JSON=1)"
@@ -281,6 +282,10 @@ bench-scale: $(STAMP)
 TRANSACTIONS ?= 100000
 bench-privacy: $(STAMP) tools
 	@$(RUN)/python bench/privacy.py $(if $(JSON),--json)
+
+# All takes an hour and a half on two cores; SHORT=1 two ways of one model, two minutes.
+bench-traffic: $(STAMP) tools
+	@PYTHONPATH=tests $(RUN)/python bench/traffic.py $(if $(SHORT),--short --tasks mlp) $(if $(OUT),--out $(OUT)) $(if $(JSON),--json)
 
 bench-start: $(STAMP)
 	@$(RUN)/python bench/start.py --transactions $(TRANSACTIONS) $(if $(JSON),--json)

@@ -6,8 +6,6 @@ hundreds of rounds take a minute. Accuracy is that of the merged model on the 10
 """
 
 import argparse
-import gzip
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +13,12 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 
+from clothes import images, labels
 from swarmlearning.privacy.accounting import composed_epsilon
 from swarmlearning.privacy.gaussian import Noise
 from swarmlearning.privacy.release import Clipping, release
 from swarmlearning.tensors.file import Array, Tensor, read, write
 
-FOLDER = Path(os.getenv("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))  # of Debian's dataset-fashion-mnist
 CLASSES, BATCH, BATCHES, RATE = 10, 32, 32, 0.1
 DELTA = 1e-6
 Model = dict[str, Array]
@@ -36,16 +34,6 @@ class Outcome(msgspec.Struct, frozen=True):
     noise: float
     epsilon: float | None
     accuracy: float
-
-
-def images(name: str) -> Array:
-    with gzip.open(FOLDER / f"{name}-images-idx3-ubyte.gz") as file:
-        return np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 784).astype(np.float32) / 255
-
-
-def labels(name: str) -> Array:
-    with gzip.open(FOLDER / f"{name}-labels-idx1-ubyte.gz") as file:
-        return np.frombuffer(file.read(), np.uint8, offset=8)
 
 
 def trained(model: Model, x: Array, y: Array, dice: np.random.Generator) -> Model:

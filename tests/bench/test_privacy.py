@@ -1,10 +1,8 @@
 """The benchmark of privacy locks runs and prints what it promises; its figures are not judged here."""
 
-import gzip
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 from support.benchmarks import run_script
@@ -18,17 +16,6 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     noise: float
     epsilon: float | None
     accuracy: float
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """A data set of that format with 128 random images."""
-    dice = np.random.default_rng(1)
-    for name in ("train", "t10k"):
-        for kind, header, values in (("images-idx3", 16, 784), ("labels-idx1", 8, 1)):
-            data = bytes(header) + dice.integers(0, 10, 128 * values).astype(np.uint8).tobytes()
-            (tmp_path / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(data))
-    return tmp_path
 
 
 def test_bench_privacy_prints_a_json_line_for_each_lock(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Plots of series over time as SVG, without a library: the same series give the same bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from math import floor, log10
 
@@ -11,8 +11,22 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 150, 30, 30
 Points = Sequence[tuple[float, float]]
 
 
-def plot(title: str, unit: str, series: Mapping[str, Points]) -> str:
-    """An SVG with a line for each series of (seconds, value); the axis of values begins at 0."""
+def minutes(seconds: float) -> str:
+    return f"{seconds / 60:.4g} min"
+
+
+def plot(
+    title: str,
+    unit: str,
+    series: Mapping[str, Points],
+    label: Callable[[float], str] = minutes,
+    base: float = 0.0,
+) -> str:
+    """An SVG with a line for each series of (seconds, value).
+
+    The axis of values begins at `base`; `label`: the text at a place of the other axis, which begins at 0.
+    """
+    series = {name: [(at, value - base) for at, value in points] for name, points in series.items()}
     seconds = max((at for points in series.values() for at, _ in points), default=1.0) or 1.0
     most = max((value for points in series.values() for _, value in points), default=1.0) or 1.0
     step = tick(most)
@@ -31,10 +45,14 @@ def plot(title: str, unit: str, series: Mapping[str, Points]) -> str:
     for mark in range(floor(top / step) + 1):
         y = TOP + down * (1 - mark * step / top)
         parts.append(f'<path d="M{LEFT},{y:.1f}h{across}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{mark * step:g} {escape(unit)}</text>')
+        parts.append(
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{base + mark * step:g} {escape(unit)}</text>'
+        )
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = LEFT + across * share
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{seconds * share / 60:.4g} min</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{escape(label(seconds * share))}</text>'
+        )
     for number, (name, points) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         line = " ".join(place(at, value) for at, value in points)
