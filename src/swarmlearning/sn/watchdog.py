@@ -7,12 +7,15 @@ twice is refused and does no harm. The lease of a node that has left is ended.
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from swarmlearning.ledger.bodies import Body
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.contract import Proposal
+from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.world import World
 from swarmlearning.ordering.protocols import Lease, OrderingError, Presence
@@ -30,23 +33,39 @@ Propose = Callable[[str, Body, Chain], Awaitable[int]]
 """Signs and submits a transaction of this SN: (contract, body, the chain that it follows from)."""
 
 
+class _Presence(NamedTuple):
+    """Who is present by these leases, by UID, until one of these nodes needs a lease that needed none before."""
+
+    nodes: tuple[Node, ...]
+    leases: dict[str, Lease]
+    until: float
+    live: dict[str, int]
+
+
 class Judgement:
     """The conclusions of the SN `uid` from leases and chain. Pure: `now` is in seconds of any clock that never goes
-    back."""
+    back. What follows from the same facts is found once: an SN judges several times a block."""
 
     def __init__(self, uid: str) -> None:
         self._uid = uid
+        self._known: tuple[Node, ...] = ()
         self._starts: dict[tuple[str, int], float] = {}
+        self._noted: list[Proposal] | None = None
         self._seen: dict[tuple[str, Body], float] = {}
+        self._presence: _Presence | None = None
         self._judged: tuple[World, dict[str, int]] | None = None
         self._found: list[Proposal] = []
 
     def hear(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> None:
         """Notes when each node started, and since when each proposal has stood that is due only after a while."""
-        starts = [(node.uid, node.incarnation) for node in network.watched(chain.world)]
-        self._starts = {start: self._starts.get(start, now) for start in starts}
-        due_later = [(each.contract, each.body) for each in self._all(chain, leases, now) if each.after_seconds]
-        self._seen = {reason: self._seen.get(reason, now) for reason in due_later}
+        known = network.watched(chain.world)
+        if known is not self._known:
+            starts = [(node.uid, node.incarnation) for node in known]
+            self._known, self._starts = known, {start: self._starts.get(start, now) for start in starts}
+        found = self._all(chain, leases, now)
+        if found is not self._noted:
+            due_later = [(each.contract, each.body) for each in found if each.after_seconds]
+            self._noted, self._seen = found, {reason: self._seen.get(reason, now) for reason in due_later}
 
     def proposals(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> Iterator[Proposal]:
         """All transactions to propose now."""
@@ -57,7 +76,7 @@ class Judgement:
     def seconds_left(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> float | None:
         """Until a proposal may be due that is not yet; None where there is none."""
         waits = [self._left(proposal, now) for proposal in self._all(chain, leases, now) if not proposal.noted]
-        waits += [self._grace(start, now) for start in self._starts if start[0] not in leases]
+        waits += [self._grace_ends(start, now) - now for start in self._starts if start[0] not in leases]
         return min((wait for wait in waits if wait is not None and wait > 0), default=None)
 
     def _all(self, chain: Chain, leases: Mapping[str, Lease], now: float) -> list[Proposal]:
@@ -70,15 +89,20 @@ class Judgement:
 
     def _live(self, world: World, leases: Mapping[str, Lease], now: float) -> dict[str, int]:
         """The incarnations of the nodes that are present, by UID."""
-        live = {uid: lease.incarnation for uid, lease in leases.items()}
-        for node in network.watched(world):
-            if node.alive and self._grace((node.uid, node.incarnation), now) > 0:
+        nodes, before = network.watched(world), self._presence
+        if before is not None and before.nodes is nodes and before.leases == leases and now < before.until:
+            return before.live
+        live, until = {uid: lease.incarnation for uid, lease in leases.items()}, math.inf
+        for node in nodes:
+            if node.alive and now < (end := self._grace_ends((node.uid, node.incarnation), now)):
                 live[node.uid] = node.incarnation
+                until = min(until, end)
+        self._presence = _Presence(nodes, dict(leases), until, live)
         return live
 
-    def _grace(self, start: tuple[str, int], now: float) -> float:
-        """Seconds that a node needs no lease any more after this start."""
-        return max(0.0, self._starts.get(start, now) + GRACE_SECONDS - now)
+    def _grace_ends(self, start: tuple[str, int], now: float) -> float:
+        """The time from which a node needs a lease after this start."""
+        return self._starts.get(start, now) + GRACE_SECONDS
 
     def _left(self, proposal: Proposal, now: float) -> float | None:
         """Seconds until the proposal is due; None for one that `hear` has yet to note."""
