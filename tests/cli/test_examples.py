@@ -5,16 +5,16 @@ import os
 import re
 import runpy
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.examples import EXAMPLES, imports, stated_bar
-from support.processes import COMMAND, nodes_interpreter, script_interpreter
+from support.processes import COMMAND, nodes_interpreter, script_interpreter, torch_interpreter
 from support.tools import needs
 from swarmlearning.tensors import file as tensor_file
 
@@ -88,6 +88,9 @@ FRAMEWORK = {"jax": "jax", "keras_tabular": "keras", "huggingface": "huggingface
 SMALL = {"fashion_mnist": {"IMAGES": "4000", "MAX_EPOCHS": "3"}}
 """Examples that take long are made smaller."""
 
+WITH_TORCH = {"breast_cancer", "digits", "fashion_mnist"}
+"""Examples that import what others of this process' tests have imported for them."""
+
 COMPILED_ONCE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -108,7 +111,7 @@ def test_an_example_reaches_its_accuracy_without_a_swarm_and_as_a_swarm_of_three
     variables = SMALL.get(name, {})
     if name == "jax":
         variables = {**COMPILED_ONCE, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
-    with script_interpreter(tmp_path, imports(name), variables) as python:
+    with forking(name, tmp_path, variables) as python:
         run_alone(name, python, tmp_path / "alone", **variables)
         run_as_three(name, python, tmp_path, **variables)
         written = list((tmp_path / "runs" / "latest" / "sites").glob("*/metrics.json"))
@@ -129,7 +132,18 @@ def check_adapter(python: str, folder: Path) -> None:
 
 def test_the_digits_reach_their_accuracy_without_a_swarm(tmp_path: Path) -> None:
     """As a swarm they are the demo: test_demo.py."""
-    run_alone("digits", sys.executable, tmp_path / "alone")
+    with forking("digits", tmp_path, {}) as python:
+        run_alone("digits", python, tmp_path / "alone")
+
+
+@contextmanager
+def forking(name: str, folder: Path, variables: dict[str, str]) -> Iterator[str]:
+    """Yields a command used like `python` by which the example starts without its imports."""
+    if name in WITH_TORCH:
+        yield torch_interpreter(folder / "script-python")
+    else:
+        with script_interpreter(folder, imports(name), variables) as python:
+            yield python
 
 
 def run_alone(name: str, python: str, folder: Path, **more: str) -> None:

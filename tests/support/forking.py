@@ -153,6 +153,11 @@ class Server:
         _program(path, f'case "$*" in\n{SWARM_WORDS} | [!-]*) {forked} "$0" "$@" ;;\nesac\nexec {python} "$@"')
         return path
 
+    def scripts(self, path: Path) -> None:
+        """Makes a command at `path` that is used like `python`: this server forks scripts, and nothing else."""
+        forked, python = self._stand_in(), shlex.quote(sys.executable)
+        _program(path, f'case "$1" in\n[!-]*) {forked} "" "$@" ;;\nesac\nexec {python} "$@"')
+
     def commands(self, folder: Path) -> Path:
         """Makes a folder with the command `swarm`, which is forked too; returns the folder."""
         folder.mkdir()

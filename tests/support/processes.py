@@ -20,6 +20,7 @@ from typing import Self
 import msgspec
 import psutil
 
+from support.examples import imports
 from support.forking import HERE, Forked, Request, Server
 from support.namespaces import etc_of
 
@@ -239,10 +240,31 @@ def nodes_interpreter(folder: Path) -> str:
     return str(nodes().interpreter(folder / "swarm-python")) if sys.platform == "linux" else sys.executable
 
 
-def forked_commands(folder: Path) -> Path | None:
+@cache
+def torch_scripts() -> Server:
+    """The server that forks scripts of this process' tests which train with PyTorch, as that example does which imports
+    most: ten seconds of CPU time for each of them otherwise."""
+    return Server(_environment({}), f"{imports('fashion_mnist')}\nimport torchmetrics")
+
+
+def torch_interpreter(path: Path) -> str:
+    """Returns a command that is used like `python`, and forks scripts that train with PyTorch; it is made at this path,
+    Python itself where there is no forking."""
+    if sys.platform != "linux":
+        return sys.executable
+    torch_scripts().scripts(path)
+    return str(path)
+
+
+def forked_commands(folder: Path, *, torch: bool = False) -> Path | None:
     """Makes a folder with the command `swarm` for terminals: it is forked, in whatever network it is typed, and forks
-    the nodes that it starts. None where there is no forking."""
-    return nodes().commands(folder) if sys.platform == "linux" else None
+    the nodes that it starts. `torch`: so are scripts that train with PyTorch. None where there is no forking."""
+    if sys.platform != "linux":
+        return None
+    nodes().commands(folder)
+    for name in ("python", "python3") if torch else ():
+        torch_interpreter(folder / name)
+    return folder
 
 
 @contextmanager

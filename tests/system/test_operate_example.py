@@ -33,15 +33,19 @@ def steps(where: str) -> list[str]:
     return [line for block in read(OPERATE / "README.md").shown for name, line in block.commands if name == where]
 
 
-def follow(site: Terminal, commands: list[str]) -> dict[str, str]:
-    """Types these commands; the output of each, by its first two words. Trains on less, to be short."""
+def follow(site: Terminal, commands: list[str], *changes: str) -> dict[str, str]:
+    """Types these commands; the output of each, by its first two words. Trains on less, to be short.
+
+    `changes`: of the task that trains, besides.
+    """
     outputs = {}
     for command in commands:
         answer = site.type(command)
         assert answer.status == 0, f"$ {command}\n{answer.output}"
         outputs[" ".join(command.split()[:2])] = answer.output
         if command.startswith("cp"):
-            assert site.type(f"sed -i '{SMALLER}' usr/taskdefs/swarm_fashion_task.yaml").status == 0
+            changed = ";".join([SMALLER, *changes])
+            assert site.type(f"sed -i '{changed}' usr/taskdefs/swarm_fashion_task.yaml").status == 0
     return outputs
 
 
@@ -65,7 +69,7 @@ def site(tmp_path: Path) -> Iterator[Terminal]:
     home, folder = tmp_path / "home", tmp_path / "site"
     home.mkdir()
     shutil.copy("/etc/hosts", tmp_path / "hosts")
-    terminal = Terminal(folder, home, (*OWN_NETWORK, "--mount"), forked_commands(tmp_path / "commands"))
+    terminal = Terminal(folder, home, (*OWN_NETWORK, "--mount"), forked_commands(tmp_path / "commands", torch=True))
     clone(folder)
     try:
         assert terminal.type(f"ip link set lo up && mount --bind {tmp_path / 'hosts'} /etc/hosts").status == 0
@@ -80,8 +84,10 @@ def site(tmp_path: Path) -> Iterator[Terminal]:
 
 @needs("netns")
 @needs("nginx")
-def test_the_example_trains_behind_a_reverse_proxy(site: Terminal) -> None:
-    assert_trained(follow(site, steps("proxied"))["swarm swci"])
+def test_the_example_trains_behind_a_reverse_proxy(site: Terminal, tmp_path: Path) -> None:
+    """Its scripts are forked; that they run in the environment that a task has made is shown by test_walkthrough.py."""
+    forked = f"s#Entrypoint: python3#Entrypoint: {tmp_path}/commands/python3#"
+    assert_trained(follow(site, steps("proxied"), forked)["swarm swci"])
 
 
 @needs("netns")

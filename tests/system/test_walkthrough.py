@@ -124,7 +124,7 @@ def site(tmp_path: Path) -> Iterator[Terminal]:
     """A terminal in a folder that has the example, as a clone would."""
     home, folder = tmp_path / "home", tmp_path / "site"
     home.mkdir()
-    terminal = Terminal(folder, home)
+    terminal = Terminal(folder, home, commands=forked_commands(tmp_path / "commands"))
     shutil.copytree(ROOT / "examples" / "fashion_mnist", folder / "examples" / "fashion_mnist")
     try:
         assert terminal.type("ip link set lo up").status == 0
