@@ -45,7 +45,7 @@ def test_the_capacity_is_kept_a_lost_server_stops_nobody_and_the_secondary_serve
 ) -> None:
     swarm, servers = licensed
     issuer.issue({**PLENTY, Feature.SL: 1})
-    primary, secondary = servers.start_pair(lease_seconds=3)
+    primary, secondary = servers.start_pair(lease_seconds=30)
     swarm.start_sn("--sentinel", *servers.flags)
     assert swarm.status()["height"] >= 0
     assert "swarm.blCnt : INFO : Acquiring floating license 1100000380:1" in swarm.sn.output
