@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.schedule import LONG, WAITING, History, in_order, room_of, updated
+from support.schedule import LONG, TOGETHER, WAITING, History, in_order, room_of, up_to_the_end, updated
 
 TESTS = Path(__file__).parents[1]
 ROUND, CHAIN, NODE, SYSTEM = (
@@ -44,6 +44,17 @@ def test_a_file_stays_together_so_that_its_fixtures_are_made_once() -> None:
     first, second = f"{NODE}_1", f"{NODE}_2"
     history = {first: (0.0, 0.1), SYSTEM: (0.0, 2.0), second: (0.0, 9.0)}
     assert in_order([SYSTEM, first, second], history) == [first, second, SYSTEM]
+
+
+def test_a_worker_that_begins_a_file_with_a_dear_fixture_gets_all_of_its_tests() -> None:
+    dear, *_ = TOGETHER
+    tests = [SYSTEM, f"{dear}::test_a", f"{dear}::test_b", f"{dear}::test_c", NODE, f"{NODE}_2"]
+    everything = list(range(len(tests)))
+    assert [up_to_the_end(tests, everything[done:], 1) for done in (0, 1, 2, 4, 5)] == [1, 3, 2, 1, 1]
+    assert up_to_the_end(tests, everything, 2) == 4
+    assert up_to_the_end(tests, [], 1) == 1
+    assert up_to_the_end(tests, everything, 0) == 0
+    assert all('scope="module"' in (TESTS.parent / file).read_text() for file in TOGETHER)
 
 
 def test_what_failed_in_recent_runs_comes_before_all_else_and_most_failures_first() -> None:
@@ -107,6 +118,17 @@ def test_the_summary_counts_what_did_not_run_and_shows_failures_whichever_proces
     rooms = output.partition("seconds a room")[2]
     assert "  ledger\n" in rooms
     assert "  sn\n" in rooms
+
+
+def test_a_file_with_a_dear_fixture_is_run_by_one_worker(suite: Path) -> None:
+    dear, *_ = TOGETHER
+    (suite / "tests" / "sn" / "test_jax.py").unlink()
+    file = suite / dear
+    file.parent.mkdir(parents=True)
+    file.write_text("import pytest\n@pytest.mark.parametrize('number', range(12))\ndef test_it(number): pass\n")
+    output = run_pytest(suite, "-n", "3", "--dist", "load", "--maxschedchunk", "1", "--verbose")
+    assert "1 failed, 13 passed" in output
+    assert len({line.split()[0] for line in output.splitlines() if dear in line and "PASSED" in line}) == 1
 
 
 def test_the_next_run_begins_with_the_test_that_failed(suite: Path) -> None:

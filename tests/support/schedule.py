@@ -3,10 +3,12 @@
 Tests that failed in recent runs come first; then the pure rooms, which take milliseconds a test; then all others, the
 files with the slowest tests first, so that the workers of pytest-xdist end at about the same time. The history of
 earlier runs lies in pytest's cache; a new clone, such as that of CI, has none, and goes by `LONG`.
+
+Each worker gets one test after another, but all tests of a file in `TOGETHER`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,16 @@ WAITING = {
 """Files whose tests need the images that `make test` builds meanwhile, and what they count for in the order: a worker
 that comes too early waits for them, however fast the others are."""
 
+TOGETHER = {
+    "tests/client/test_torch_ranks.py": 60.0,
+    "tests/system/test_distributions.py": 60.0,
+    "tests/ui/test_diagnosing.py": 30.0,
+    "tests/ui/test_live.py": 40.0,
+    "tests/ui/test_many_rounds.py": 40.0,
+}
+"""Files whose fixture of all their tests takes seconds of CPU time, which every worker would spend that runs one of
+them, and the seconds of all their tests."""
+
 FAILURES_KEPT = 0.8
 """The share of a test's count of failures that each further run leaves."""
 
@@ -78,7 +90,7 @@ def in_order(tests: Iterable[str], history: History) -> list[str]:
     slowest = defaultdict(float, {file: seconds for file, seconds in LONG.items() if file not in known})
     for test, (_, seconds) in history.items():
         slowest[_file(test)] = max(slowest[_file(test)], seconds)
-    slowest.update(WAITING)
+    slowest.update(WAITING | TOGETHER)
 
     def key(test: str) -> tuple[float, bool, float]:
         failures, _ = history.get(test, (0.0, 0.0))
@@ -96,6 +108,17 @@ def updated(history: History, outcomes: Mapping[str, tuple[bool, float]]) -> His
         for test, (failed, seconds) in outcomes.items()
     }
     return {**history, **newest}
+
+
+def up_to_the_end(tests: Sequence[str], pending: Sequence[int], count: int) -> int:
+    """Returns how many pending tests, by their place among all, go to a worker that asks for so many: it gets all of a
+    file in `TOGETHER` that it begins."""
+    while 0 < count < len(pending):
+        file = _file(tests[pending[count - 1]])
+        if file not in TOGETHER or file != _file(tests[pending[count]]):
+            break
+        count += 1
+    return count
 
 
 def room_of(test: str) -> str:
@@ -123,6 +146,20 @@ def pytest_configure(config: pytest.Config) -> None:
     from_controller = getattr(config, "workerinput", {}).get(CACHE)
     cache = getattr(config, "cache", None)  # none with `-p no:cacheprovider`
     config.stash[HISTORY] = from_controller or (cache.get(CACHE, {}) if cache else {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """That of `--dist load`, which sends the tests of a file in `TOGETHER` to one worker."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler.load import LoadScheduling  # type: ignore[import-untyped]  # only where workers are
+
+    class Scheduling(LoadScheduling):  # type: ignore[misc]
+        def _send_tests(self, node: Any, num: int) -> None:
+            super()._send_tests(node, up_to_the_end(self.collection or [], self.pending, num))
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
