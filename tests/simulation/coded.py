@@ -46,7 +46,7 @@ class CodedWitness:
 
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm
-        self._given: dict[str, Pieces] = {}
+        self._given: dict[tuple[str, str], Pieces] = {}
         self._left: dict[str, Pieces] = {"": {}}
         self._counts: dict[str, dict[str, str]] = {}
         self._merged: dict[str, dict[str, dict[str, Fraction]]] = {}
@@ -72,7 +72,7 @@ class CodedWitness:
             self._lost |= self._left[counts].keys()
         whole = {each: share for each, share in self._left[task.residual].items() if share}
         whole[piece] = whole.get(piece, Fraction(0)) + 1
-        self._given[change] = {each: share * LET_THROUGH for each, share in whole.items()}
+        self._given[site.uid, change] = {each: share * LET_THROUGH for each, share in whole.items()}
         self._left[change] = {each: share - share * LET_THROUGH for each, share in whole.items()}
 
     def _can_know(self, site: "Site", result: str, change: str) -> bool:
@@ -90,10 +90,10 @@ class CodedWitness:
             return
         counts, merged = dict(self._counts.get(current.base, {})), dict(self._merged.get(current.base, {}))
         for part in body.receipt.contributions:
-            if part.digest not in self._given or not part.coefficient:
-                continue
+            if (part.uid, part.digest) not in self._given or not part.coefficient:
+                continue  # an adversary may name the change of another
             total = dict(merged.get(part.uid, {}))
-            for piece, share in self._given[part.digest].items():
+            for piece, share in self._given[part.uid, part.digest].items():
                 total[piece] = total.get(piece, Fraction(0)) + share
             merged[part.uid], counts[part.uid] = total, part.digest
             for piece, share in total.items():
