@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,16 +13,19 @@ from support.network import Ledger
 from support.play import Play
 from swarmlearning.ledger.bodies import Privacy
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.merge.changes import coding_of, fill
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.node.errors import NodeError
 from swarmlearning.privacy.accounting import composed_epsilon
 from swarmlearning.privacy.policy import Lock
 from swarmlearning.privacy.record import Record
 from swarmlearning.rounds.events import Release, Released
+from swarmlearning.sl.changes import Changes
+from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.lockmemory import FILE, LockMemory
 from swarmlearning.sl.lockpolicy import open_lock
-from swarmlearning.tensors.file import Tensor, read, write
+from swarmlearning.tensors.file import Tensor, read, read_header, write
 
 VALUES = 4096
 CONTRACT = "contract"
@@ -281,3 +285,42 @@ def test_a_policy_in_a_folder_of_another_user_is_refused(tmp_path: Path) -> None
     policy.parent.chmod(0o777)
     with pytest.raises(NodeError, match="other users can replace it"):
         open_lock(policy, tmp_path, TensorStore(tmp_path / "models"), same_user=False)
+
+
+# --- coded changes ---------------------------------------------------------------------------------------------------
+
+
+def decoded(site: Site, done: Released) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The change that others read."""
+    base = site.store.path(done.release.base)
+    coding = coding_of("int4", read_header(base))
+    values = np.zeros(coding.header.data_size, np.uint8)
+    with site.store.path(done.result).open("rb") as change, base.open("rb") as file:
+        assert fill(coding, change.fileno(), file.fileno(), 0, values)
+    return values.view(np.float32).astype(np.float64) - read(base)["w"].ravel()
+
+
+@pytest.mark.parametrize("lock", [CLIPPING, NOISY], ids=["clips", "adds noise"])
+async def test_a_coded_change_is_of_what_the_lock_gives_and_without_noise_within_its_norm(
+    tmp_path: Path, lock: Lock
+) -> None:
+    site, dice, before = Site(tmp_path, lock), np.random.default_rng(1), ""
+    site.site.changes = Changes(tmp_path, site.store, Codings(site.store))
+
+    async def matrix(scale: float) -> str:
+        write(tmp_path / "made", {"w": Tensor.of(scale * dice.standard_normal((64, 64)).astype(np.float32), "w")})
+        return (await site.store.adopt(tmp_path / "made", format=2)).root
+
+    base = await matrix(1.0)
+    for number in (1, 2):
+        task = Release(1, number, base, await matrix(3.0), "int4", before)
+        done = await site.release(task)
+        assert await site.release(task) == done
+        length = np.linalg.norm(decoded(site, done))
+        assert 0.9 < length <= 1.0 if lock is CLIPPING else length > 50
+        assert site.record.lines()[-1].result == done.result
+        assert done.size == site.store.digest_info(base).size
+        rest = np.fromfile(tmp_path / "rests" / done.result, np.float32)
+        assert 0 < np.linalg.norm(rest) < 0.3 * length  # of coding alone: what was clipped is many times as long
+        before = done.result
+    assert len(site.record.lines()) == 2

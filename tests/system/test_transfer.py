@@ -57,6 +57,43 @@ def test_sites_that_give_coded_changes_end_with_the_same_model_also_one_that_was
     assert len(list((swarm.directory / "sl-1" / "rests").iterdir())) > 1
 
 
+HOSTILE = """
+from swarmlearning.merge import encoding
+
+honest = encoding.encode
+
+def lie(transfer, values):
+    coded, stands_for = honest(transfer, values)
+    coded[1] |= 0x80
+    return coded, stands_for
+
+encoding.encode = lie
+"""
+
+
+def test_a_site_whose_changes_are_not_coded_rightly_is_left_out_by_name_and_the_others_go_on(
+    swarm: Swarm, gate: Gate, tmp_path: Path
+) -> None:
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    (hostile / "sitecustomize.py").write_text(HOSTILE)
+    swarm.start_sn()
+    Operator(swarm).does("contract", "create", CONTRACT, "--transfer", "int8")
+    ml = ("--rounds", "2", "--contract", CONTRACT, "--size", str(SMALL), "--min-peers", "2")
+    ml += ("--hold-at", "0", "--gate", str(gate.path))
+    sites = [swarm.start_sl(index, *ml) for index in (1, 2)]
+    liar = swarm.start_sl(3, *ml, environment={"PYTHONPATH": str(hostile)})
+    swarm.until(lambda state: len(state.members) == 3, CONTRACT)
+    gate.let(3)
+    assert_complete([*sites, liar])  # it goes on with what the others have merged
+    found = swarm.training(swarm.chain(), CONTRACT).result
+    assert found is not None
+    for one in found.receipt.exclusions:  # none where it was late
+        assert (one.uid, one.reason) == (liar.ready["uid"], "malformed")
+        assert "'layer.weight', block of values from 0: the scale is negative" in one.detail
+    assert "was left out of the merge: malformed: 'layer.weight', block of values" in liar.output
+
+
 def assert_all_merged(state: Training, uids: dict[int, str]) -> None:
     assert state.result is not None
     receipt = state.result.receipt
