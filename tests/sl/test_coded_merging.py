@@ -154,3 +154,14 @@ async def test_a_scale_that_is_huge_says_no_more_than_a_model_could(site: Site) 
     merged = await site.merge_all(await site.change(), await site.change(scale=0x7A00))
     assert not merged.receipt.exclusions
     assert np.abs(site.weights(merged.result)).max() > 1e30
+
+
+async def test_buffers_are_not_coded_where_sites_agree_on_them(site: Site) -> None:
+    reference = site.store.digest_info(site.base)
+    coded = Codings(site.store).of("int8", reference)
+    whole = Codings(site.store, lambda: frozenset({"w"})).of("int8", reference)
+    assert coded is not None
+    assert whole is not None
+    assert (coded.coded_values, whole.coded_values) == (SHAPE[0] * SHAPE[1], 0)
+    assert whole.layout.size == site.store.digest_info(site.base).size
+    assert Codings(site.store).of("float32", reference) is None

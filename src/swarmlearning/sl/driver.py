@@ -97,7 +97,7 @@ class Driver:
         self.ml = MLSide(directory, self._incarnation, settings, store, self._handle, watch, shared)
         watch.script = self.ml.script
         self.narrator = Narrator(self.ml.show, shared_log)
-        self._changes = Changes(directory, store, Codings(store))
+        self._changes = Changes(directory, store, Codings(store, self._buffers))
         giving = Giving(store, self._changes, lock, watch)
         self.effects = Effects(
             self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, giving
@@ -147,6 +147,12 @@ class Driver:
             return False
         known = network.node(self._follower.chain.world, self._uid)
         return known is not None and RELAY not in known.addresses
+
+    def _buffers(self) -> frozenset[str]:
+        """The tensors that scripts call buffers, where all sites have to agree on that; in any thread."""
+        terms = state_of(self._follower.chain.world, self.contract).terms
+        roles = self.ml.known.roles(terms.structure) if terms else {}
+        return frozenset(name for name, role in roles.items() if role == "buffer")
 
     def _chunks(self, digest: str) -> int:
         """Of how many chunks the data of a model is that is here; 0: it is not."""
