@@ -80,9 +80,9 @@ def test_a_site_whose_changes_are_not_coded_rightly_is_left_out_by_name_and_the_
     swarm.start_sn()
     Operator(swarm).does("contract", "create", CONTRACT, "--transfer", "int8")
     ml = ("--rounds", "2", "--contract", CONTRACT, "--size", str(SMALL), "--min-peers", "2")
-    ml += ("--hold-at", "0", "--gate", str(gate.path))
-    sites = [swarm.start_sl(index, *ml) for index in (1, 2)]
-    liar = swarm.start_sl(3, *ml, environment={"PYTHONPATH": str(hostile)})
+    waiting = ("--hold-at", "0", "--gate", str(gate.path))
+    sites = [swarm.start_sl(index, *ml, *waiting) for index in (1, 2)]
+    liar = swarm.start_sl(3, *ml, *waiting, environment={"PYTHONPATH": str(hostile)})
     swarm.until(lambda state: len(state.members) == 3, CONTRACT)
     gate.let(3)
     assert_complete([*sites, liar])  # it goes on with what the others have merged
