@@ -253,6 +253,13 @@ def test_slices_that_are_gone_are_fetched_again() -> None:
     assert of(FetchSlice, node.handle(SlicesLost(node.recipe))) == [theirs]
 
 
+def test_slices_are_kept_while_their_round_goes_on() -> None:
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    node.merges(play.of(node.uid)[0])
+    assert node.recipe in node.kept
+
+
 def test_contributions_are_kept_until_all_hold_the_result_since_a_lost_slice_is_merged_again() -> None:
     play = frozen()
     node, _ = whole(play, not_leading(play))
