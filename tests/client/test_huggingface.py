@@ -287,6 +287,39 @@ def test_a_metric_that_the_trainer_does_not_compute_is_refused(tmp_path: Path, j
 # --- the end
 
 
+class WithProximalLoss(transformers.Trainer):  # type: ignore[misc]
+    def compute_loss(self, model: Any, *arguments: Any, **keywords: Any) -> Any:
+        loss = super().compute_loss(model, *arguments, **keywords)
+        first = getattr(self, "first", None) or [each.detach().clone() for each in model.parameters()]
+        self.first = first
+        pairs = zip(model.parameters(), first, strict=True)
+        return loss + 0.5 * 4.0 * sum(((now - then) ** 2).sum() for now, then in pairs)
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.0])
+@pytest.mark.usefixtures("loopback")
+def test_the_pull_in_a_trainer_is_the_gradient_of_the_loss_form(tmp_path: Path, log: Log, clip: float) -> None:
+    """Without a swarm the model loaded is the first one. The Trainer clips gradients unless it is told not to."""
+    model, other = make_model(), make_model()
+    settings = {"max_grad_norm": clip, "optim": "sgd", "learning_rate": 0.05}
+    trainer = make_trainer(model, tmp_path, settings=settings)
+    trainer.add_callback(SwarmCallback(99, 1, logger=log.logger, model=model, trainer=trainer, proximalMu=4.0))
+    trainer.train()
+    WithProximalLoss(model=other, args=trainer.args, train_dataset=sentences(16)).train()
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
+    assert "clip_grad_norm_" not in vars(trainer.accelerator)  # as it was
+
+
+@pytest.mark.usefixtures("loopback")
+def test_fedprox_without_the_trainer_is_refused(tmp_path: Path, log: Log) -> None:
+    model = make_model()
+    callback = SwarmCallback(99, 1, logger=log.logger, model=model, proximalMu=1)
+    with pytest.raises(SwarmError, match="proximalMu needs the Trainer"):
+        make_trainer(model, tmp_path, callbacks=[callback]).train()
+    callback.abandon("the test has ended")
+
+
 def test_a_hugging_face_trainer_is_stopped_when_swarm_training_is_over(tmp_path: Path, join: Join, log: Log) -> None:
     model = make_model()
     with FakeSL(tmp_path, over_at=2, merge=plus(1 / 64)) as sl:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,34 +19,9 @@ require("keras")
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from support.keras_models import ALL, OPTIMIZERS, X, Y, add_proximal_loss, fit, make_model, with_optimizer  # noqa: E402
 from swarmlearning.client.keras_weights import KerasWeights  # noqa: E402
 from swarmlearning.tf import SwarmCallback, SwarmError  # noqa: E402
-
-X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
-Y = X[:, :2] * 2
-ALL = [
-    ("0.kernel", (4, 3)), ("1.bias", (3,)), ("2.gamma", (3,)), ("3.beta", (3,)), ("4.moving_mean", (3,)),
-    ("5.moving_variance", (3,)), ("6.kernel", (3, 2)), ("7.bias", (2,)),
-]  # fmt: skip
-
-
-def make_model(dropout: float = 0.0) -> Any:
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [
-            keras.layers.Input((4,)),
-            keras.layers.Dense(3, activation="relu"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Dropout(dropout),
-            keras.layers.Dense(2),
-        ]
-    )
-    model.compile("adam", "mse", metrics=["mae"])
-    return model
-
-
-def fit(model: Any, callback: Any, epochs: int = 1, **more: Any) -> Any:
-    return model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[callback], **more)
 
 
 def test_all_weights_of_a_keras_model_are_sent_and_replaced_by_the_merged_ones(tmp_path: Path, join: Join) -> None:
@@ -157,10 +132,9 @@ def test_with_only_trainable_neither_weights_nor_statistics_of_frozen_layers_are
 def test_what_frozen_keras_layers_have_is_frozen_and_other_statistics_are_buffers() -> None:
     model = make_model()
     model.layers[0].trainable = False
-    expected = {"0.kernel": "frozen", "1.bias": "frozen", "4.moving_mean": "buffer", "5.moving_variance": "buffer"}
-    assert KerasWeights(model, only_trainable=False).roles() == {
-        name: expected.get(name, "parameter") for name, _ in ALL
-    }
+    known = {"0.kernel": "frozen", "1.bias": "frozen", "4.moving_mean": "buffer", "5.moving_variance": "buffer"}
+    roles = KerasWeights(model, only_trainable=False).roles()
+    assert roles == {name: known.get(name, "parameter") for name, _ in ALL}
     model.layers[1].trainable = False  # its statistics stay as they are, too
     roles = KerasWeights(model, only_trainable=False).roles()
     assert [name for name, role in roles.items() if role != "frozen"] == ["6.kernel", "7.bias"]
@@ -337,6 +311,48 @@ def test_the_trainable_variables_of_a_tensorflow_1_session_are_merged(tmp_path: 
             assert session.run(weights).tolist() == [[3.0] * 3] * 2
 
 
+# --- sites that differ
+
+
+@pytest.mark.parametrize(("settings", "scaled", "together"), OPTIMIZERS)
+@pytest.mark.usefixtures("loopback")
+def test_the_pull_in_keras_is_the_gradient_of_the_loss_form(
+    log: Log, settings: dict[str, Any], scaled: bool, together: int
+) -> None:
+    """Without a swarm the model loaded is the first one."""
+    model, other = (with_optimizer(settings, scaled, together) for _ in range(2))
+    add_proximal_loss(other, 0.7)
+    fit(model, SwarmCallback(99, 1, logger=log.logger, proximalMu=0.7), epochs=2)
+    fit(other, keras.callbacks.Callback(), epochs=2)
+    for mine, its in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-6)
+    assert "apply" not in vars(getattr(model.optimizer, "inner_optimizer", model.optimizer))  # as it was
+
+
+def test_keras_weights_are_pulled_to_the_merged_ones_and_personal_layers_are_left_alone(
+    tmp_path: Path, join: Join
+) -> None:
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    first = model.get_weights()
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
+        callback = join(sl, SwarmCallback, syncFrequency=99, proximalMu=2, localLayers=["[67].*"])
+        kernel, last = model.trainable_variables[0], model.trainable_variables[-1]
+        zero, seen = keras.ops.zeros((4, 3)), list[Any]()
+
+        def look(batch: int, logs: Any) -> None:
+            kernel.assign(kernel + 1)
+            pull = cast(Any, callback)._proximal._pulled
+            seen.extend((keras.ops.convert_to_numpy(pull(zero, kernel)), pull(None, kernel), pull(zero, last) is zero))
+
+        looking = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+        model.fit(X[:8], Y[:8], batch_size=8, verbose=0, callbacks=[callback, looking])
+        assert sorted(sl.models[0]) == [name for name, _ in ALL[:6]]
+    np.testing.assert_allclose(seen[0], 2.0, rtol=1e-6)  # 1 away from the merged ones
+    assert seen[1:] == [None, True]
+    assert [np.array_equal(own, one) for own, one in zip(model.get_weights()[6:], first[6:], strict=True)] == [True] * 2
+
+
 # --- parameters of this platform
 
 
@@ -352,6 +368,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"adsValData": iter_nothing()}, "adsValData has to generate 1 to 10000 batches; it generated 0"),
     ({"adsValData": ((X, Y) for _ in range(10**9))}, "it generated 10001"),
     ({"model": None}, "Unknown parameter model."),
+    ({"proximalMu": -1}, "proximalMu has to be a number, 0 or more; it is -1"),
+    ({"ml_platform": "TF", "tf": tf, "sess": 1, "proximalMu": 1}, "proximalMu is not for sessions of TensorFlow 1"),
 ]  # fmt: skip
 
 

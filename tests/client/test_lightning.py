@@ -152,6 +152,52 @@ def test_a_second_fit_with_the_same_lightning_callback_is_refused(tmp_path: Path
         assert len(sl.of(Open)) == 1
 
 
+class Sober(Net):
+    """Without chance, and with FedProx in its loss."""
+
+    def __init__(self, mu: float = 0.0) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        self._mu, self._first = mu, [each.detach().clone() for each in self.parameters()]
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(batch, index)
+        pairs = zip(self.parameters(), self._first, strict=True)
+        return loss + 0.5 * self._mu * sum((((now - then) ** 2).sum() for now, then in pairs), torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_clip_val": 0.1}, {"accumulate_grad_batches": 3}], ids=str)
+@pytest.mark.usefixtures("loopback")
+def test_the_pull_in_lightning_is_the_gradient_of_the_loss_form(log: Log, settings: dict[str, Any]) -> None:
+    """Without a swarm the model loaded is the first one."""
+    net, other, alone = Sober(), Sober(0.7), Sober()
+    fit(net, SwarmCallback(99, 1, logger=log.logger, proximalMu=0.7), **settings)
+    fit(other, pl.Callback(), **settings)
+    fit(alone, pl.Callback(), **settings)
+    for mine, its, free in zip(net.parameters(), other.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, its)
+        assert not torch.equal(mine, free)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "text"),
+    [
+        ({"proximalMu": -1}, "proximalMu has to be a number, 0 or more; it is -1"),
+        ({"localLayers": "layers.*"}, "localLayers has to be a list of patterns, such as ['head.*']; it is 'layers.*'"),
+    ],
+)
+def test_what_is_wrong_for_sites_that_differ_is_refused_before_fit(keywords: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError) as caught:
+        SwarmCallback(1, 2, **keywords)
+    assert str(caught.value) == text
+
+
+def test_personal_layers_of_a_lightning_module_stay_here(tmp_path: Path, joined: Any) -> None:
+    with FakeSL(tmp_path, merge=plus(1)) as sl:
+        fit(Net(), joined(sl, localLayers=["layers.3.*"]))
+        assert not any(name.startswith("layers.3") for sent in sl.models for name in sent)
+
+
 @pytest.mark.usefixtures("loopback")
 def test_a_lightning_trainer_with_a_loopback_callback_trains_alone(log: Log) -> None:
     trainer = fit(Net(), SwarmCallback(1, 2, logger=log.logger))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from swarmlearning.client.errors import SwarmError
-from swarmlearning.tensors.file import Array, Tensor, TensorFileError
+from swarmlearning.tensors.file import DTYPES, Array, Tensor, TensorFileError
 from swarmlearning.tensors.structure import label
 
 BFLOAT16 = "bfloat16"  # which NumPy has by the package ml_dtypes only
@@ -25,6 +25,11 @@ def tensor_of(value: Any, name: str) -> Tensor:
         return Tensor.of(array, name)
     except (TypeError, ValueError, RuntimeError, TensorFileError) as error:
         raise not_mergeable(name, value, error) from error
+
+
+def array_of(tensor: Tensor) -> Array:
+    """Returns a copy of the values, as `tensors.file.read` would read them."""
+    return np.frombuffer(tensor.data, DTYPES[tensor.dtype]).reshape(tensor.shape).copy()
 
 
 def not_mergeable(name: str, value: Any, error: Exception) -> SwarmError:

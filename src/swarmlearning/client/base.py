@@ -15,7 +15,7 @@ import itertools
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,13 +25,16 @@ import numpy as np
 
 from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import environment, parameters
+from swarmlearning.client.arrays import array_of
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.local_layers import OPTION, local_names
 from swarmlearning.client.log import Logger, failing_with, log_box, logger_for
 from swarmlearning.client.narration import log_evaluation, log_parameters, warn_of_non_finite
 from swarmlearning.client.pace import Pace
+from swarmlearning.client.patterns import checked
 from swarmlearning.client.session import HOW_TO_START, RECONNECT_SECONDS, Evaluation, Exchanges, OnIdle, Session
 from swarmlearning.tensors.file import Array, Tensor, read, read_header, require_mergeable
-from swarmlearning.tensors.structure import NO_ROLES, Roles, Spec, describe_difference
+from swarmlearning.tensors.structure import NO_ROLES, Roles, Spec, describe_difference, labels
 
 FINAL_SHAPE = (
     "Its entries have to keep their names, dtypes and shapes. Where the first batch sets them, as in "
@@ -44,17 +47,6 @@ STILL_COUNTS = (
     "Other sites are still training. This site's own last parameters still count in each of their merges, unchanged, "
     "and draw the model towards them (checkinModelOnTrainEnd='snapshot'). Where sites train for different "
     "times, 'inactive' leaves such a site out"
-)
-
-METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
-    "_swarmOnTrainBegin",
-    "_swarmOnBatchEnd",
-    "_swarmOnEpochEnd",
-    "_swarmOnTrainEnd",
-    "_saveModelWeightsToDict",
-    "_loadModelWeightsFromDict",
-    "_calculateLocalLossAndMetrics",
-    "_calculateLocalLoss",
 )
 
 
@@ -100,8 +92,10 @@ class SwarmCallbackBase(ABC):
         self._merged_while_training = False
         self._since_sync = 0
         self._loopback = environment.loopback()
+        self._local: frozenset[str] = frozenset()  # names of tensors that are not merged
         with failing_with():
             options = parameters.known(keywords, self.platform_keywords)
+            self._local_patterns = checked(OPTION, options.get(OPTION))
             self._parameters = parameters.check(
                 sync_frequency, min_peers, training_contract, options, self.ml_platforms
             )
@@ -176,7 +170,7 @@ class SwarmCallbackBase(ABC):
                 self._session.kill(ok=False, message=reason)
 
     def _refuse_methods_of_the_original(self) -> None:
-        found = [name for name in METHODS_OF_THE_ORIGINAL if hasattr(self, name)]
+        found = [name for name in parameters.METHODS_OF_THE_ORIGINAL if hasattr(self, name)]
         if found:
             raise SwarmError(
                 f"{type(self).__name__} has {', '.join(found)}, which nothing calls here: override on_batch_end and "
@@ -190,6 +184,10 @@ class SwarmCallbackBase(ABC):
             tensors = self._model_tensors()
             if not tensors:
                 raise SwarmError("the model has no parameters to merge")
+            self._local = local_names(self._local_patterns, tensors.keys(), self._tied())
+            if self._local:
+                self.logger.info("%s: these entries stay this site's own: %s", OPTION, labels(sorted(self._local)))
+            tensors = self._without_local(tensors)
             self._structure = _specs(tensors)
             require_mergeable(self._structure)
             warn_of_non_finite(self.logger, tensors)
@@ -208,6 +206,9 @@ class SwarmCallbackBase(ABC):
                 structure=self._with_roles(),
             )
             return self._connect(request)
+
+    def _without_local(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in tensors.items() if name not in self._local}
 
     def _with_roles(self) -> tuple[TensorSpec, ...]:
         roles = self._roles()
@@ -287,7 +288,7 @@ class SwarmCallbackBase(ABC):
         if difference:
             raise SwarmError(f"it does not fit the model: {difference}")
         self._merged = read(path)
-        self._load_tensors(self._merged)
+        self._load(self._merged)
         try:
             loss, metric = self._evaluate()
         except SwarmError:
@@ -300,10 +301,16 @@ class SwarmCallbackBase(ABC):
     def _load_last_merged(self) -> None:
         if self._merged is None:
             raise SwarmError("the SL node never sent a merged model; the model is the locally trained one")
-        self._load_tensors(self._merged)
+        self._load(self._merged)
+
+    def _load(self, merged: Mapping[str, Array]) -> None:
+        """Loads merged values; what is local is loaded with its own, so that each platform gets a whole model."""
+        tensors = self._model_tensors() if self._local else {}  # from a GPU that would cost a copy of all
+        own = {name: array_of(tensor) for name, tensor in tensors.items() if name in self._local}
+        self._load_tensors({**merged, **own})
 
     def _local_model(self) -> dict[str, Tensor]:
-        tensors = self._model_tensors()
+        tensors = self._without_local(self._model_tensors())
         difference = describe_difference(self._structure, _specs(tensors))
         if difference:
             raise SwarmError(f"the model changed after the callback was made: {difference}. {FINAL_SHAPE}")
@@ -352,6 +359,10 @@ class SwarmCallbackBase(ABC):
 
         Nothing that training depends on may change: modes, random numbers, gradients.
         """
+
+    def _tied(self) -> Collection[frozenset[str]]:
+        """Groups of names, each of one tensor: either all or none of a group can be local."""
+        return ()
 
     def _roles(self) -> Roles:
         """The role of each tensor of `_model_tensors` by its name, as they are when the session is opened; empty: the

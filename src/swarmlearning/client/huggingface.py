@@ -15,6 +15,7 @@ from swarmlearning.client.log import failing_with
 from swarmlearning.client.torch import TorchCallback
 from swarmlearning.client.torch_evaluation import undisturbed
 from swarmlearning.client.torch_model import TorchModel
+from swarmlearning.client.torch_proximal import Proximal
 from swarmlearning.tensors.structure import labels
 
 MODES = ("full", "peft")
@@ -41,6 +42,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         adsValData: the dataset for that.
         metricFunction: which of the values of the Trainer's `compute_metrics` is the metric; default the first.
         onlyTrainable: leave out frozen parameters. Default False.
+        proximalMu: FedProx, as for PyTorch, before the Trainer clips gradients; needs `trainer`.
         ml_platform (or mlPlatform): "HF_TRANSFORMER".
 
     When training is over everywhere else, the Trainer is stopped. Several processes (`torchrun`, `accelerate launch`)
@@ -49,7 +51,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
     """
 
     ml_platforms = ("HF_TRANSFORMER",)
-    platform_keywords = frozenset({"metricFunction", "model", "onlyTrainable", "trainer", *ELSEWHERE})
+    platform_keywords = frozenset({"metricFunction", "model", "onlyTrainable", "proximalMu", "trainer", *ELSEWHERE})
 
     trainer: Any
 
@@ -69,6 +71,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         self._name_local_entries()
         self._data, self._metric = options.get("adsValData"), options.get("metricFunction")
         self.trainer = options.get("trainer")
+        self._pull(options)
 
     def _fixed(self) -> Fixed:
         """As for all platforms, with the names of the classes that the model's outputs stand for."""
@@ -84,6 +87,7 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         """As for all platforms."""
         with failing_with():
             self._require_own(kwargs.get("model"))
+            self._pull_before_clipping()
         super().on_train_begin()
         self._stop_if_over(control)
 
@@ -110,6 +114,16 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
         own = set(map(id, self._model.module.parameters()))
         if trained is not None and own.isdisjoint(map(id, trained.parameters())):
             raise SwarmError("the Trainer's model is not the callback's: pass the same model to both (no model_init)")
+
+    def _pull_before_clipping(self) -> None:
+        """The Trainer has no event between gradients and their clipping, which this does first where FedProx is on."""
+        if self._proximal is None:
+            return
+        if self.trainer is None:
+            raise SwarmError(
+                "proximalMu needs the Trainer, which clips gradients: pass trainer=, or set callback.trainer"
+            )
+        self._proximal.until_end(_Pulling(self.trainer.accelerator, self._proximal))
 
     def _stop_if_over(self, control: TrainerControl) -> None:
         if self.training_over:
@@ -145,6 +159,23 @@ class SwarmCallback(TorchCallback, TrainerCallback):  # type: ignore[misc]  # An
             known = [name.removeprefix(f"{PREFIX}_") for name in values]
             raise SwarmError(f"Invalid value metricFunction: {self._metric}. It has to be one of {known}")
         return loss, values[f"{PREFIX}_{self._metric}"]
+
+
+class _Pulling:
+    """An accelerator's `clip_grad_norm_`, which unscales and clips a step's gradients, with FedProx's pull before."""
+
+    def __init__(self, accelerator: Any, proximal: Proximal) -> None:
+        self._accelerator, self._clip, self._proximal = accelerator, accelerator.clip_grad_norm_, proximal
+        accelerator.clip_grad_norm_ = self
+
+    def remove(self) -> None:
+        del self._accelerator.clip_grad_norm_  # the class has its own
+
+    def __call__(self, parameters: Any, *arguments: Any, **keywords: Any) -> Any:
+        if not self._proximal.is_added:
+            scaler = self._accelerator.scaler
+            self._proximal.add(scale=1.0 if scaler is None else scaler.get_scale())
+        return self._clip(parameters, *arguments, **keywords)
 
 
 class Adapter(TorchModel):

@@ -10,9 +10,11 @@ from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import tensors_digest
 from swarmlearning.client.keras_evaluation import Validation
+from swarmlearning.client.keras_proximal import Proximal
 from swarmlearning.client.keras_version import FOR_KERAS_2
 from swarmlearning.client.keras_weights import KerasWeights, SessionWeights
 from swarmlearning.client.log import failing_with
+from swarmlearning.client.parameters import proximal_mu
 from swarmlearning.tensors.file import Array, Tensor
 from swarmlearning.tensors.structure import Roles
 
@@ -31,6 +33,8 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
         adsValBatchSize: batch size for the tuples.
         onlyTrainable: leave frozen weights out of merges. Sites whose frozen ones differ are refused, and it is an
             error to freeze or unfreeze others during fit. Default False.
+        proximalMu: FedProx: each step pulls the weights back to the merged model that was loaded last, by a gradient of
+            mu * (w - w_loaded), before gradients are clipped. Default: not at all.
         ml_platform (or mlPlatform): "KERAS", or "TF" for a session of TensorFlow 1, which needs `tf` and `sess` and has
             its script call the hooks.
 
@@ -39,7 +43,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     """
 
     ml_platforms = ("KERAS", "TF")
-    platform_keywords = frozenset({"onlyTrainable", "sess", "tf"})
+    platform_keywords = frozenset({"onlyTrainable", "proximalMu", "sess", "tf"})
 
     _weights: KerasWeights | SessionWeights | None  # None until the model is known
 
@@ -68,6 +72,7 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
                     )
             self._weights = KerasWeights(self.model, self._only_trainable)
             SwarmCallbackBase._join(self)
+            self._pull()
             if self._together() > self._parameters.sync_frequency:
                 self.logger.warning(
                     "Keras runs steps_per_execution=%d batches at a time: it cannot sync every %d. Compile the model "
@@ -85,17 +90,50 @@ class SwarmCallback(SwarmCallbackBase, keras.callbacks.Callback):  # type: ignor
     def _prepare(self, options: Mapping[str, Any]) -> None:
         self._only_trainable = bool(options.get("onlyTrainable"))
         self._validation = Validation.of(options.get("adsValData"), options.get("adsValBatchSize"))
+        self._mu = proximal_mu(options.get("proximalMu"))
+        self._proximal: Proximal | None = None
         self._weights = None
         self._done = 0  # batches of this epoch
         if self._parameters.ml_platform == "TF":
             if options.get("tf") is None or options.get("sess") is None:
                 raise SwarmError("tf and sess params are must for Tensorflow platform")
+            if self._mu:
+                raise SwarmError(
+                    "proximalMu is not for sessions of TensorFlow 1: add the pull to the script's own loss"
+                )
             self._weights = SessionWeights(options["tf"], options["sess"])
         elif keras.backend.backend() not in BACKENDS:
             raise SwarmError(
                 f"Keras with the backend {keras.backend.backend()} keeps a model's weights to itself during fit: "
                 f"use one of {', '.join(BACKENDS)} (KERAS_BACKEND)"
             )
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """As for all platforms."""
+        super().on_train_end(logs)
+        self._end_pull()
+
+    def abandon(self, reason: str) -> None:
+        """As for all platforms."""
+        super().abandon(reason)
+        self._end_pull()
+
+    def _pull(self) -> None:
+        """Sets up FedProx if `proximalMu` is given."""
+        if self._mu and isinstance(self._weights, KerasWeights):
+            pulled = {name: one for name, one in self._weights.trained().items() if name not in self._local}
+            with failing_with():
+                self._proximal = Proximal(self._mu, self.model, pulled)
+
+    def _end_pull(self) -> None:
+        if self._proximal is not None:
+            self._proximal.end()
+        self._proximal = None
+
+    def _load(self, merged: Mapping[str, Array]) -> None:
+        super()._load(merged)
+        if self._proximal is not None:
+            self._proximal.load()
 
     def _together(self) -> int:
         """Returns the number of batches that `fit` does between two calls of the hook."""

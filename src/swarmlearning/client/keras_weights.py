@@ -41,6 +41,15 @@ class KerasWeights:
             for name, weight in self._weights.items()
         }
 
+    def trained(self) -> dict[str, Any]:
+        """Returns the merged weights of floats that are trained."""
+        trained = set(map(id, self._model.trainable_weights))
+        return {
+            name: weight
+            for name, weight in self._weights.items()
+            if id(weight) in trained and keras.backend.is_float_dtype(weight.dtype)
+        }
+
     def frozen_digests(self) -> dict[str, str]:
         """Returns a digest of each weight that is not merged."""
         values = {name: _values(weight) for name, weight in self._frozen.items()}

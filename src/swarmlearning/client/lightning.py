@@ -5,7 +5,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from swarmlearning.client import parameters, torch
+from swarmlearning.client import parameters, patterns, torch
+from swarmlearning.client.local_layers import OPTION
 from swarmlearning.client.log import failing_with, logger_for
 from swarmlearning.client.parameters import DEFAULT_CONTRACT
 
@@ -32,6 +33,8 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
             logger_for(keywords.get("logger"))
             options = parameters.known(keywords, torch.SwarmCallback.platform_keywords - {"model"})
             parameters.check(syncFrequency, minPeers, trainingContract, options, _Member.ml_platforms)
+            parameters.proximal_mu(options.get("proximalMu"))
+            patterns.checked(OPTION, options.get(OPTION))
         self._arguments = (syncFrequency, minPeers, trainingContract)
         self._options = options
         self._member: _Member | None = None
@@ -49,6 +52,11 @@ class SwarmCallback(Callback):  # type: ignore[misc]  # Any where Lightning is m
         self._steps = trainer.global_step
         self._member.on_train_begin()
         self._stop_if_over(trainer)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Adds FedProx's pull where `proximalMu` is set: gradients are complete and unscaled, and not clipped yet."""
+        if self._member is not None:
+            self._member.pull(optimizer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,11 +96,19 @@ def _samples(trainer: Trainer) -> int:
 class _Member(torch.SwarmCallback):
     """PyTorch's callback within `fit`."""
 
+    _automatic = False  # Lightning tells when gradients are complete
     platform_keywords = torch.SwarmCallback.platform_keywords | {"trainer"}
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
         super()._prepare(options)
         self._trainer: Trainer = options["trainer"]
+
+    def pull(self, optimizer: Any) -> None:
+        """As `on_gradients_ready`, with the scale of gradients that a fused optimizer unscales by itself."""
+        scaler = getattr(self._trainer.precision_plugin, "scaler", None)
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if self._proximal is not None:
+            self._proximal.add(optimizer, scaler.get_scale() if fused and scaler is not None else 1.0)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         """Evaluates in the precision of the Trainer, as its own validation does."""

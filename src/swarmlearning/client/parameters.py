@@ -6,8 +6,9 @@ documents use for one parameter are understood (`ml_platform`/`mlPlatform`, `ads
 """
 
 import difflib
+import math
 from collections.abc import Mapping, Set
-from typing import Any, cast, get_args
+from typing import Any, SupportsFloat, cast, get_args
 
 import msgspec
 
@@ -27,6 +28,7 @@ COMMON_KEYWORDS = frozenset(
         "adsValData",
         "checkinModelOnTrainEnd",
         "hfMode",
+        "localLayers",
         "logger",
         "maxPeers",
         "mergeMethod",
@@ -36,6 +38,16 @@ COMMON_KEYWORDS = frozenset(
         "trainingSamples",
         "useAdaptiveSync",
     }
+)
+METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks override
+    "_swarmOnTrainBegin",
+    "_swarmOnBatchEnd",
+    "_swarmOnEpochEnd",
+    "_swarmOnTrainEnd",
+    "_saveModelWeightsToDict",
+    "_loadModelWeightsFromDict",
+    "_calculateLocalLossAndMetrics",
+    "_calculateLocalLoss",
 )
 OTHER_SPELLINGS = {"mlPlatform": "ml_platform", "adsValBatch_size": "adsValBatchSize"}
 
@@ -121,6 +133,16 @@ def positive(value: Any, otherwise: str) -> int:
     if number is None or number < 1:
         raise SwarmError(otherwise)
     return number
+
+
+def proximal_mu(value: Any) -> float:
+    """Returns the strength of FedProx's pull, 0.0 where there is none. Raises `SwarmError`."""
+    if value is None:
+        return 0.0
+    is_number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+    if not is_number or not 0 <= float(value) < math.inf:
+        raise SwarmError(f"proximalMu has to be a number, 0 or more; it is {value!r}")
+    return float(value)
 
 
 def _contract(value: Any) -> str:

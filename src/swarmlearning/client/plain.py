@@ -54,6 +54,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
     use_adaptive_sync: let the swarm choose the steps between merges by the mean loss.
     buffers: patterns of the names (as "batch_stats.*") of arrays that training changes otherwise than by
         gradients, such as running statistics. They are merged; an outer optimizer does not step them.
+    local_layers: patterns of the names of arrays that stay this site's own: never sent, never replaced by merged ones.
     logger: default is one of its own, to stdout.
     """
 
@@ -75,6 +76,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         evaluate: Evaluate[P] | None = None,
         use_adaptive_sync: bool = False,
         buffers: Sequence[str] = (),
+        local_layers: Sequence[str] = (),
         logger: logging.Logger | None = None,
     ) -> None:
         """Opens the session with the SL node."""
@@ -96,6 +98,7 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
             adsValData=evaluate,
             useAdaptiveSync=use_adaptive_sync,
             buffers=buffers,
+            localLayers=local_layers,
             logger=logger,
         )
 

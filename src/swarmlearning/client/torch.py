@@ -10,10 +10,11 @@ from swarmlearning.channel.messages import Fixed, Open
 from swarmlearning.client.base import SwarmCallbackBase
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.fixed import tensors_digest
-from swarmlearning.client.parameters import positive
+from swarmlearning.client.parameters import positive, proximal_mu
 from swarmlearning.client.session import Exchanges, OnIdle
 from swarmlearning.client.torch_evaluation import Validation
 from swarmlearning.client.torch_model import TorchModel
+from swarmlearning.client.torch_proximal import Proximal
 from swarmlearning.client.torch_ranks import for_this_rank
 from swarmlearning.tensors.file import Array, Tensor
 from swarmlearning.tensors.structure import Roles
@@ -23,9 +24,63 @@ class TorchCallback(SwarmCallbackBase):
     """Base of callbacks on a PyTorch model; `_prepare` sets `_model`."""
 
     _model: TorchModel
+    _proximal: Proximal | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """As for all platforms."""
+        if self._proximal is not None:
+            self._proximal.load()  # without a swarm nothing is loaded: the first parameters stand
+        super().on_train_begin(logs)
+
+    def on_batch_end(self, batch: Any = None, logs: Any = None) -> None:
+        """As for all platforms."""
+        if self._proximal is not None:
+            self._proximal.stepped()
+        super().on_batch_end(batch, logs)
+
+    def on_gradients_ready(self, optimizer: Any = None) -> None:
+        """With `proximalMu`, adds FedProx's pull to the gradients; else does nothing.
+
+        Call it when the gradients of an optimizer's step are complete: after `backward()`, and `scaler.unscale_()`
+        where there is one, before they are clipped. A step whose gradients it has not seen gets the pull as it begins,
+        so a loop that does not clip need not call it. `optimizer`: where there are several, the one whose step it is.
+        """
+        if self._proximal is not None:
+            self._proximal.add(optimizer)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """As for all platforms."""
+        super().on_train_end(logs)
+        if self._proximal is not None:
+            self._proximal.end()
+
+    def abandon(self, reason: str) -> None:
+        """As for all platforms."""
+        super().abandon(reason)
+        if self._proximal is not None:
+            self._proximal.end()
+
+    def _pull(self, options: Mapping[str, Any], automatic: bool = True) -> None:
+        """Sets up FedProx if `proximalMu` is given; once the model is known."""
+        if mu := proximal_mu(options.get("proximalMu")):
+            self._proximal = Proximal(mu, self._pulled_parameters, automatic)
+
+    def _pulled_parameters(self) -> dict[str, torch.nn.Parameter]:
+        parameters = self._model.parameters().items()
+        return {name: found for name, found in parameters if found is not None and name not in self._local}
+
+    def _load(self, merged: Mapping[str, Array]) -> None:
+        super()._load(merged)
+        if self._proximal is not None:
+            self._proximal.load()
 
     def _model_tensors(self) -> dict[str, Tensor]:
+        if self._proximal is not None:
+            self._proximal.require_added(self._pace.steps)
         return self._model.tensors()
+
+    def _tied(self) -> list[frozenset[str]]:
+        return self._model.tied()
 
     def _load_tensors(self, arrays: Mapping[str, Array]) -> None:
         self._model.load(arrays)
@@ -79,6 +134,10 @@ class SwarmCallback(TorchCallback):
         onlyTrainable: leave out parameters that need no gradient when the callback is made (transfer learning). They
             have to stay as they are: sites whose frozen parameters differ are refused, and it is an error to freeze or
             unfreeze others later. Buffers are merged all the same. Default False.
+        proximalMu: FedProx: with each step of the optimizer, parameters are pulled back to the merged model that was
+            loaded last, by a gradient of mu * (w - w_loaded). Where the loop clips gradients, call
+            `callback.on_gradients_ready()` before. Default: not at all.
+        localLayers: patterns of names, such as ["head.*"]: tensors that stay this site's own. Default: none.
         logger: a `logging.Logger`; default: one of its own, to stdout.
         ml_platform (or mlPlatform): "PYTORCH".
 
@@ -92,9 +151,18 @@ class SwarmCallback(TorchCallback):
     accumulation call `on_batch_end` after the optimizer's step, not after each part of a batch.
     """
 
+    _automatic = True  # nothing but the script itself knows when gradients are complete
     ml_platforms = ("PYTORCH",)
     platform_keywords = frozenset(
-        {"lossFunction", "lossFunctionArgs", "metricFunction", "metricFunctionArgs", "model", "onlyTrainable"}
+        {
+            "lossFunction",
+            "lossFunctionArgs",
+            "metricFunction",
+            "metricFunctionArgs",
+            "model",
+            "onlyTrainable",
+            "proximalMu",
+        }
     )
 
     def _prepare(self, options: Mapping[str, Any]) -> None:
@@ -114,6 +182,7 @@ class SwarmCallback(TorchCallback):
         self._model = TorchModel(model, bool(options.get("onlyTrainable")))
         self._validation = None if data is None else Validation.of(data, options)
         self._name_local_entries()
+        self._pull(options, self._automatic)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         return (None, None) if self._validation is None else self._validation.evaluate(self._model.module)

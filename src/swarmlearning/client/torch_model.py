@@ -1,5 +1,6 @@
 """A PyTorch model's `state_dict` as named tensors, and back."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -63,15 +64,29 @@ class TorchModel:
 
         A second name of a parameter (tied weights), and a name that only the entries have (an adapter's), has its role.
         """
+        return {
+            name: "buffer" if found is None else "parameter" if found.requires_grad else "frozen"
+            for name, found in self.parameters().items()
+        }
+
+    def parameters(self) -> dict[str, torch.nn.Parameter | None]:
+        """Returns the parameter behind each merged tensor; None where there is none, as behind a buffer."""
         named = dict(self.module.named_parameters(remove_duplicate=False))
         stored = {_place(parameter): parameter for parameter in named.values()}
         stored.pop(None, None)
-        roles: dict[str, Role] = {}
+        return {
+            _own(name): named.get(name, stored.get(_place(value)))
+            for name, value in self.entries().items()
+            if name not in self._left_out and _is_merged(name, value)
+        }
+
+    def tied(self) -> list[frozenset[str]]:
+        """Returns the names of each merged tensor that has several."""
+        names: dict[tuple[int, torch.Size], set[str]] = defaultdict(set)
         for name, value in self.entries().items():
-            if name not in self._left_out and _is_merged(name, value):
-                found = named.get(name, stored.get(_place(value)))
-                roles[_own(name)] = "buffer" if found is None else "parameter" if found.requires_grad else "frozen"
-        return roles
+            if name not in self._left_out and _is_merged(name, value) and (place := _place(value)):
+                names[place].add(_own(name))
+        return [frozenset(group) for group in names.values() if len(group) > 1]
 
     def require_frozen(self) -> None:
         """Raises `SwarmError`, naming them, when other parameters are left out now, or those that are have changed."""
