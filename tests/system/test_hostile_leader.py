@@ -14,8 +14,8 @@ from swarmlearning.tensors import file
 
 honest = merging.merge_round
 
-async def hostile(task, terms, store, on_read, pin=None, format=1):
-    done = await honest(task, terms, store, on_read, pin, format)
+async def hostile(task, terms, store, on_read, pin=None, *more):
+    done = await honest(task, terms, store, on_read, pin, *more)
     tensors = file.read(store.path(done.result))
     (spoil)
     path = store.temporary()
@@ -28,7 +28,7 @@ async def hostile(task, terms, store, on_read, pin=None, format=1):
     return Merged(task.round, task.term, info.root, info.size, done.receipt)
 
 merging.merge_round = hostile
-checking.fault_of_result = lambda path, structure, own: ""
+checking.fault_of_result = lambda *arguments: ""
 """
 
 SPOILED = {
