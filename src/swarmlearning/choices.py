@@ -11,6 +11,9 @@ MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 Transfer: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
 """How the values of a site's change travel to those who merge; `float32`: whole models, as the script has them."""
 
+OuterMethod: TypeAlias = Literal["nesterov", "adam"]
+"""Outer optimizers: steps that take a round's merge as a direction; `merge/outer.py` has their arithmetic."""
+
 CheckinMode: TypeAlias = Literal["inactive", "snapshot", "active"]
 """The models that a site contributes once its own training has ended."""
 

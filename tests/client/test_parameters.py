@@ -9,6 +9,7 @@ import pytest
 from support.callbacks import ArrayCallback, Log
 from support.documented import ADAPTIVE, of_platforms
 from swarmlearning.client.errors import SwarmError
+from swarmlearning.client.parameters import Parameters, check, known
 
 pytestmark = pytest.mark.usefixtures("loopback")
 
@@ -96,6 +97,7 @@ def test_omitted_arguments_have_the_documented_defaults(log: Log) -> None:
         "use_adaptive_sync": False,
         "ml_platform": "ARRAYS",
         "training_samples": 0,
+        "outer": None,
     }
 
 
@@ -126,6 +128,7 @@ def test_documented_values_of_arguments_are_accepted(log: Log) -> None:
         "use_adaptive_sync": True,
         "ml_platform": "NUMPY",
         "training_samples": 1200,
+        "outer": None,
     }
     assert callback.prepared["adsValBatchSize"] == 8
 
@@ -168,3 +171,43 @@ def test_a_maximum_number_of_peers_is_ignored_with_a_warning(log: Log) -> None:
 def test_a_logger_adapter_is_accepted_as_a_logger(log: Log) -> None:
     make(log, logger=logging.LoggerAdapter(log.logger, {}), totalEpochs=1)
     assert log.texts("INFO")
+
+
+def checked(**options: Any) -> Parameters:
+    return check(8, 2, "contract", known(options, frozenset()), ("PYTORCH",))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"outerOptimizer": "nesterov"}, ("nesterov", "0.7", "0.9")),
+        ({"outerOptimizer": "Adam", "outerLearningRate": 0.1}, ("adam", "0.1", "0.9")),
+        ({"outerOptimizer": "nesterov", "outerLearningRate": 1.0, "outerMomentum": "0.50"}, ("nesterov", "1", "0.5")),
+    ],
+)
+def test_an_outer_optimizer_has_decimals_and_ends_inactive(options: dict[str, Any], expected: tuple[str, ...]) -> None:
+    found = checked(**options)
+    assert found.outer is not None
+    assert (found.outer.method, found.outer.rate, found.outer.momentum) == expected
+    assert found.checkin_model_on_train_end == "inactive"
+    assert checked().outer is None
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"outerOptimizer": "sgd"},
+            r"Invalid value outerOptimizer: sgd. Allowed values: \['none', 'nesterov', 'adam'\]",
+        ),
+        ({"outerMomentum": 0.9}, "outerMomentum need an outerOptimizer"),
+        ({"outerOptimizer": "nesterov", "outerLearningRate": 0}, "outerLearningRate has to be a decimal above 0"),
+        ({"outerOptimizer": "nesterov", "outerMomentum": 1}, "outerMomentum has to be a decimal from 0 to below 1"),
+        ({"outerOptimizer": "nesterov", "outerMomentum": 1e-7}, "with 6 places at most"),
+        ({"outerOptimizer": "adam", "useAdaptiveSync": True, "adsValData": 1}, "Use a fixed syncFrequency"),
+        ({"outerOptimizer": "adam", "checkinModelOnTrainEnd": "snapshot"}, "Use inactive or active"),
+    ],
+)
+def test_an_outer_optimizer_that_is_not_sound_is_an_error_with_the_remedy(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(SwarmError, match=text):
+        checked(**options)

@@ -104,6 +104,27 @@ def test_a_share_is_stated_to_the_ledger_in_thousandths(share: str, expected: in
     assert acts.thousandths(share) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nesterov", ("nesterov", "0.7", "0.9")),
+        ("adam 0.100", ("adam", "0.1", "0.9")),
+        ("nesterov 1 0", ("nesterov", "1", "0")),
+    ],
+)
+def test_an_outer_optimizer_is_a_name_and_two_decimals_with_defaults(text: str, expected: tuple[str, str, str]) -> None:
+    found = acts.outer_optimizer(text)
+    assert found is not None
+    assert (found.method, found.rate, found.momentum) == expected
+    assert acts.outer_optimizer(" ") is None
+
+
+@pytest.mark.parametrize("text", ["sgd", "nesterov 0", "nesterov 0.7 1", "adam 1e-9", "nesterov 0.7 0.9 1", "adam x"])
+def test_what_is_no_outer_optimizer_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(ActError, match=r"--outer-optimizer .*(give nesterov or adam|a decimal)"):
+        acts.outer_optimizer(text)
+
+
 @pytest.mark.parametrize("share", ["0", "-0.5", "1.1", "0.0005", "0.3333", "50"])
 def test_a_share_outside_0_to_1_or_too_fine_is_refused(share: str) -> None:
     with pytest.raises(ActError, match=r"--max-organisation-weight has to be from 0\.001 to 1"):

@@ -86,8 +86,9 @@ def _cannot(task: "Task", work: Recheck, uid: str) -> None:
 
 def _compare(task: "Task", work: Recheck) -> None:
     site, swarm = task.site, task.site.swarm
-    if work.result not in site.store.held:
-        site.tell(Dropped(work.result))
+    merged = work.merged or work.result
+    if merged not in site.store.held:
+        site.tell(Dropped(merged))
         task.end(Uncheckable(work.result, "the result is gone"))
         return
     pieces = {piece.slice for piece in work.pieces}
@@ -115,7 +116,7 @@ class CheckWitness:
             require(slicing is not None, "parts of a result are to be checked that was not merged in slices")
             assert slicing is not None
             self._check_parts(after, after.checks, slicing)
-            self._note_truth(after.checks, slicing)
+            self._note_truth(after, after.checks, slicing)
         if before.checks is not None and after.checks is not None and before.checks.result == after.checks.result:
             self._check_kept(before.checks, after.checks)
         site = self._swarm.sites.get(sender)
@@ -159,9 +160,11 @@ class CheckWitness:
                 if each.roots.get(uid) == each.root:
                     require(own.isdisjoint(range(each.start, each.stop)), f"{uid} is to check what it has merged")
 
-    def _note_truth(self, checks: Checks, slicing: Slicing) -> None:
+    def _note_truth(self, state: Training, checks: Checks, slicing: Slicing) -> None:
+        step = state.steps.get(checks.result)
+        merged = step.merged if step else checks.result
         roots, witness = tuple(each.root for each in slicing.slices), self._swarm.witness.slices
-        if checks.result != witness.result_of(Assemble(slicing.recipe, roots)):
+        if merged != witness.result_of(Assemble(slicing.recipe, roots)):
             self._wrong[checks.result] = set(range(len(roots)))  # it is not what was merged at all
             return
         true = [witness.true_root_of(slicing.recipe, index) for index in range(len(roots))]

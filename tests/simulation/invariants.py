@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from simulation.checks import CheckWitness
 from simulation.coded import CodedWitness
 from simulation.ledger import CONTRACT
+from simulation.outersteps import StepWitness
 from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
 from simulation.unsigned import papers
@@ -52,6 +53,7 @@ class Witness:
         self._terms: dict[tuple[int, int], int] = {}
         self.coded = CodedWitness(swarm)
         self.slices = SliceWitness(swarm)
+        self.steps = StepWitness(swarm)
         self.checks = CheckWitness(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
@@ -78,6 +80,7 @@ class Witness:
                 self.slices.published(before, sender, body)
                 if before.round is not None:
                     self.coded.published(before.round, body)
+                self.steps.published(before, after, sender, body)
                 self._publisher = (sender, entry.content.incarnation)
             case Submit():
                 self._given(sender, body)
@@ -90,6 +93,7 @@ class Witness:
         self._advanced(before, after)
         self.slices.advanced(before, after, sender, body)
         self.checks.advanced(before, after, sender, body)
+        self.steps.advanced(before, after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)
 

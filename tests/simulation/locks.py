@@ -42,6 +42,8 @@ def add_lock(swarm: "Swarm", seed: int) -> None:
     site = dice.choice(list(swarm.sites.values()))
     # Who contributes no model of its own does not count to those demanded: without enough of them all would wait.
     contributors = min(swarm.min_peers, dice.choice((1, 2, 3)))
+    if swarm.outer:
+        contributors = 1  # those that have finished give no model of their own there
     if contributors > 1:
         for other in swarm.sites.values():
             other.plan = replace(other.plan, checkin="snapshot")

@@ -3,11 +3,13 @@
 Models are names; the witness knows of each what it was truly made from. Nothing comes of work that was cancelled.
 """
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simulation import checks, coded, locks, slices
+from simulation import checks, coded, locks, outersteps, slices
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
+from swarmlearning.ledger.contracts.training.steps import takes_steps
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
@@ -118,8 +120,9 @@ def fetch(task: Task, work: Fetch, holders: list[str]) -> None:
         task.at(CONNECT_SECONDS, lambda: fetch(task, work, rest))
     elif not locks.serves(holder, work.digest, site.decided_on):
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
-    elif work.digest not in holder.store.held:
-        holder.at(0.0, lambda: holder.tell(Dropped(work.digest)))
+    elif not _served(task, work, holder.store.held):
+        for digest in sorted(_wanted(task, work)[-1] - holder.store.held):
+            holder.at(0.0, partial(holder.tell, Dropped(digest)))
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
     elif holder.trickling and not site.swarm.contributes(holder.uid, work.digest):
         _trickle(task, work, holder, rest)
@@ -138,8 +141,8 @@ def _fetch_from_intruder(task: Task, work: Fetch, holder: "Intruder", rest: list
     site = task.site
     if holder.serves == "drops":
         task.job(DRIPPING_SECONDS, lambda: fetch(task, work, rest))
-    elif holder.serves == "models" and work.digest in holder.models and not site.store.full:
-        task.transfer(work.digest, site.plan.transfer, lambda: _arrived(task, work))
+    elif holder.serves == "models" and _wanted(task, work)[-1] <= set(holder.models) and not site.store.full:
+        task.transfer(work.digest, site.plan.transfer, lambda: _arrived(task, work, _wanted(task, work)[-1]))
     else:
         task.at(REFUSED_SECONDS, lambda: fetch(task, work, rest))
 
@@ -167,17 +170,28 @@ def _fetched(task: Task, work: Fetch, holder: "Site", rest: list[str]) -> None:
         or holder.frozen
         or holder.revoked
         or not site.swarm.reach(site.uid, holder.uid)
-        or work.digest not in holder.store.whole
+        or not _served(task, work, holder.store.whole)
     ):
         fetch(task, work, rest)
     else:
-        _arrived(task, work)
+        _arrived(task, work, _served(task, work, holder.store.whole)[0])
 
 
-def _arrived(task: Task, work: Fetch) -> None:
-    task.site.store.put(work.digest)
-    task.site.store.known(work.digest)
-    task.end(Fetched(work.digest))
+def _wanted(task: Task, work: Fetch) -> list[set[str]]:
+    return outersteps.wanted(task.site, task.training, work.digest)
+
+
+def _served(task: Task, work: Fetch, there: set[str]) -> list[set[str]]:
+    """What the site can fetch of a holder that has these models; nothing where it has not all that is needed."""
+    return [wanted for wanted in _wanted(task, work) if wanted <= there]
+
+
+def _arrived(task: Task, work: Fetch, came: set[str]) -> None:
+    outersteps.arrived(task.site, task.training, work.digest, came)
+    if work.digest in task.site.store.held:
+        task.end(Fetched(work.digest))
+    else:
+        task.end(FetchFailed(work.digest, "what it is made of is damaged"))
 
 
 def verify(site: "Site", digest: str) -> None:
@@ -233,7 +247,14 @@ def merge(running: Task, task: Merge) -> None:
         result = next(one.digest for one in used if one.uid == chosen)
     else:
         result = name("merged", task.base, *(f"{one.digest}*{weights[one.uid]}" for one in used if one.weight))
+    step = None
     if result and result != task.base:
+        if running.training.round is not None and takes_steps(running.training, running.training.round):
+            if (made := outersteps.take(site, running.training, task.base, result)) is None:
+                running.end(LocalFailure(task, "what the step begins with is damaged"))
+                return
+            result, step = made
         site.store.put(result)
     swarm.moment("publishing", site)
-    running.end(Merged(task.round, task.term, result, swarm.size, Receipt(swarm.method, parts, tuple(excluded))))
+    receipt = Receipt(swarm.method, parts, tuple(excluded))
+    running.end(Merged(task.round, task.term, result, swarm.size, receipt, step))

@@ -107,6 +107,7 @@ def session(scene: Scene, **odd: Any) -> Move:
         "min_peers": swarm.min_peers,
         "structure": "5" * 64,
         "initial": site.plan.settings.initial,
+        "outer": swarm.outer,
     }
     return CONTRACT, OpenSession(
         **(terms | odd),

@@ -84,6 +84,7 @@ class Script:
             adaptive=plan.adaptive,
             may_lead=plan.settings.make_me_admin,
             initial=plan.settings.initial,
+            outer=self.swarm.outer,
         )
         self._says(self.process, SessionRequested(session))
 

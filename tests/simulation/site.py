@@ -16,6 +16,7 @@ from simulation.script import Script
 from simulation.store import Store
 from swarmlearning.choices import CheckinMode
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.steps import made_of
 from swarmlearning.node.joining import LEAVE_SECONDS
 from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
@@ -195,6 +196,9 @@ class Site(Living):
                 | Carried(result=digest)
                 | Released(_, digest)
             ):
+                self.store.known(digest)
+        if isinstance(event, Merged | Assembled):
+            for digest in made_of(event.step):
                 self.store.known(digest)
 
     @property

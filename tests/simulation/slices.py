@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from simulation import locks, models
+from simulation import locks, models, outersteps
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
 from swarmlearning.ledger.contracts.training import slices, ways
 from swarmlearning.ledger.contracts.training.recipes import MOST_LOOKS
@@ -345,6 +345,12 @@ def _assemble(task: "Task", work: Assemble) -> None:
     result = swarm.witness.slices.result_of(work)
     site.store.put(result)
     site.store.assembled[work.recipe] = result
+    step = None
+    if work.base:
+        if (made := outersteps.take(site, task.training, work.base, result)) is None:
+            task.end(LocalFailure(work, "what the step begins with is damaged"))
+            return
+        result, step = made
     if site.leads:
         swarm.moment("publishing", site)
-    task.end(Assembled(work.recipe, result, swarm.size))
+    task.end(Assembled(work.recipe, result, swarm.size, step=step))

@@ -271,7 +271,8 @@ class SliceWitness:
         if sender not in self._swarm.sites:
             return
         if not any(site.lies for site in self._swarm.sites.values()) and not self._swarm.intruders:
-            require(body.result == self._results[slicing.recipe][0], f"{what} depends on who has merged")
+            merged = body.step.merged if body.step else body.result
+            require(merged == self._results[slicing.recipe][0], f"{what} depends on who has merged")
         others = set(mergers(before, slicing)) - {sender}
         for index, each in enumerate(slicing.slices):
             counts = sorted(Counter(each.roots.values()).values())

@@ -18,6 +18,7 @@ from simulation.invariants import Witness
 from simulation.ledger import Log, Presence, Sn
 from simulation.locks import can_begin
 from simulation.moments import Moments
+from simulation.outersteps import NESTEROV, SHARE, sound
 from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.shown import short
 from simulation.site import Site
@@ -26,6 +27,7 @@ from simulation.violation import Violation, require
 from swarmlearning.ledger.bodies import MergeMethod, Publish, Weigh
 from swarmlearning.ledger.contracts.network.watching import MANY_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.steps import companions
 from swarmlearning.ledger.transaction import SignedTransaction
 from swarmlearning.rounds.machine import RoundMachine
 from swarmlearning.views.render import participation_text, waiting_text
@@ -69,6 +71,7 @@ class Swarm:
         self.seed, self.size = seed, LARGE_MODEL if sliced else 1
         self.sliced = sliced
         self.method: MergeMethod = "geomedian" if sliced and random.Random(f"method {seed}").random() < 0.4 else "mean"
+        self.outer = NESTEROV if random.Random(f"outer {seed}").random() < SHARE else None
         self.dice = random.Random(f"order {seed}")
         self.clock = Clock(self.dice, scenario.haste)
         self.log = Log()
@@ -97,7 +100,7 @@ class Swarm:
         for sn in self.sns[1:]:
             sn.register()
         for uid, plan in ((f"sl-{number}", plan) for number, plan in enumerate(scenario.plans, 1)):
-            self.sites[uid] = Site(self, uid, plan, self.dice.randrange(scenario.sns))
+            self.sites[uid] = Site(self, uid, sound(plan) if self.outer else plan, self.dice.randrange(scenario.sns))
         for sn in self.sns:
             sn.advance()
         for site in self.sites.values():
@@ -335,7 +338,8 @@ class Swarm:
         needed = result.digest if result and jammed else base  # else all can say that they miss it
         if training.over and jammed:
             return False  # who is there has to have the final model
-        model = any(needed in site.store.whole for site in here if site.alive) if needed else can_begin(training, here)
+        models = {needed, *companions(training, needed)}
+        model = any(models <= site.store.whole for site in here if site.alive) if needed else can_begin(training, here)
         if needed and not model and result is None:  # a base that fewer may have than miss it is done without
             model = self._outnumber(here, [site for site in out if not site.dead])
         return self.enough(here) and any(site.plan.settings.make_me_admin for site in here) and model

@@ -11,7 +11,7 @@ import pytest
 from support.roundnode import SETTINGS
 from swarmlearning.channel.address import connect
 from swarmlearning.channel.framing import LENGTH, decode_from_ml, decode_from_sl, encode
-from swarmlearning.channel.messages import Failed, Open, TensorSpec
+from swarmlearning.channel.messages import Failed, Open, OuterOptimizer, TensorSpec
 from swarmlearning.choices import Role
 from swarmlearning.merge.merging import Source, TooFewModels, merge
 from swarmlearning.models.store import TensorStore
@@ -85,6 +85,16 @@ async def test_a_session_that_states_the_roles_of_some_tensors_is_refused(site: 
     text = "the roles of these tensors are not stated, though those of others are: 'count'"
     assert await site.requested(opening(w="parameter")) == text
     assert site.ml.session is None
+
+
+async def test_an_outer_optimizer_needs_roles_and_numbers_that_the_ledger_takes(site: Site) -> None:
+    nesterov = OuterOptimizer("nesterov", "0.7", "0.9")
+    unstated = msgspec.structs.replace(opening(), outer=nesterov)
+    assert "install the same version" in await site.requested(unstated)
+    stepped = msgspec.structs.replace(opening("buffer", "parameter"), outer=nesterov)
+    odd = msgspec.structs.replace(stepped, outer=OuterOptimizer("nesterov", "0.70", "0.9"))
+    assert "outerOptimizer: " in await site.requested(odd)
+    assert await site.requested(stepped) == WITH_ROLES.digest
 
 
 def test_a_message_from_before_there_were_roles_states_none() -> None:

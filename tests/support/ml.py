@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from swarmlearning.channel.messages import Fixed, Open, TensorSpec
+from swarmlearning.channel.messages import Fixed, Open, OuterOptimizer, TensorSpec
 from swarmlearning.client import environment, handover
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Session
+from swarmlearning.outer import DEFAULTS, METHODS
 from swarmlearning.tensors.file import Array, Tensor, read, write
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
@@ -78,17 +79,23 @@ def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open
         sync_frequency=options.batches or 4,
         min_peers=options.min_peers,
         merge_method=options.method,
-        checkin_model_on_train_end="snapshot",
+        checkin_model_on_train_end="inactive" if options.outer else "snapshot",
         node_weightage=1,
         use_adaptive_sync=False,
         total_epochs=options.rounds,
         ml_platform="PYTORCH",
         structure=tuple(
-            TensorSpec(name, "F8_E5M2" if options.float8 and name == "layer.bias" else tensor.dtype, tensor.shape)
+            TensorSpec(
+                name,
+                "F8_E5M2" if options.float8 and name == "layer.bias" else tensor.dtype,
+                tensor.shape,
+                "buffer" if name == "steps" else "parameter",
+            )
             for name, tensor in sorted(tensors.items())
         ),
         fixed=Fixed(frozen=options.frozen),
         training_samples=options.samples,
+        outer=OuterOptimizer(options.outer, *DEFAULTS[options.outer]) if options.outer else None,
     )
 
 
@@ -123,6 +130,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--min-peers", type=int, default=3)
     parser.add_argument("--method", default="mean")
+    parser.add_argument("--outer", choices=METHODS)
     parser.add_argument("--contract", default=CONTRACT)
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--samples", type=int, default=0)

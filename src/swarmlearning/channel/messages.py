@@ -25,7 +25,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from swarmlearning.choices import CheckinMode, MergeMethod, Role
+from swarmlearning.choices import CheckinMode, MergeMethod, OuterMethod, Role
 
 VERSION = 1
 SPARE_FILE = "spare.safetensors"
@@ -58,7 +58,15 @@ class Fixed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     features: Digest = ""
 
 
-class Open(Message, frozen=True, tag=True):
+class OuterOptimizer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The outer optimizer that the script asks for; learning rate and momentum are decimals (`outer.py`)."""
+
+    method: OuterMethod
+    rate: str
+    momentum: str
+
+
+class Open(Message, frozen=True, tag=True, omit_defaults=True):
     """Opens the training session; sent once on each connection, before anything else.
 
     `holds` is the digest of the merged model that the ML process trains from; empty when it starts.
@@ -78,6 +86,7 @@ class Open(Message, frozen=True, tag=True):
     holds: str = ""
     fixed: Fixed = Fixed()
     training_samples: int = 0
+    outer: OuterOptimizer | None = None
     version: int = VERSION
 
     @property

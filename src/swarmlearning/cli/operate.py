@@ -92,10 +92,9 @@ def create_contract(
         str, typer.Option(help="The largest share of a merge that one organisation's sites have together, such as 0.5.")
     ] = "",
     merge_method: Annotated[MergeMethod | None, typer.Option(help="That all scripts have to use.")] = None,
+    outer_optimizer: Annotated[str, typer.Option(help="That all use, such as 'nesterov 0.7 0.9'.")] = "",
     min_peers: Annotated[int, typer.Option(min=0, help="That all scripts have to use; 0: the first one's.")] = 0,
-    structure: Annotated[
-        str, typer.Option(help="Digest of the model's structure, as an SL logs it; by default the first script's.")
-    ] = "",
+    structure: Annotated[str, typer.Option(help="Digest of the model's structure, as an SL logs it; else any.")] = "",
     shared: Annotated[
         bool, typer.Option("--shared", help="Of all organisations: any operator resets it once its training is over.")
     ] = False,
@@ -117,6 +116,7 @@ def create_contract(
         structure=structure,
         shared=shared,
         transfer=transfer,
+        outer=acts.outer_optimizer(outer_optimizer),
     )
     perform(connection, lambda world: acts.create_contract(world, name, created))
 

@@ -203,6 +203,7 @@ class SwarmCallbackBase(ABC):
                 total_epochs=known.total_epochs,
                 ml_platform=known.ml_platform,
                 training_samples=known.training_samples,
+                outer=known.outer,
                 structure=self._with_roles(),
             )
             return self._connect(request)

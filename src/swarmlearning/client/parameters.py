@@ -12,6 +12,8 @@ from typing import Any, SupportsFloat, cast, get_args
 
 import msgspec
 
+from swarmlearning import outer
+from swarmlearning.channel.messages import OuterOptimizer
 from swarmlearning.choices import DEFAULT_CONTRACT as DEFAULT_CONTRACT
 from swarmlearning.choices import CheckinMode, MergeMethod
 from swarmlearning.client.errors import SwarmError
@@ -34,6 +36,9 @@ COMMON_KEYWORDS = frozenset(
         "mergeMethod",
         "ml_platform",
         "nodeWeightage",
+        "outerLearningRate",
+        "outerMomentum",
+        "outerOptimizer",
         "totalEpochs",
         "trainingSamples",
         "useAdaptiveSync",
@@ -65,6 +70,7 @@ class Parameters(msgspec.Struct, frozen=True, rename="camel"):
     use_adaptive_sync: bool
     ml_platform: str
     training_samples: int
+    outer: OuterOptimizer | None = None
 
 
 def known(keywords: Mapping[str, Any], platform_keywords: Set[str]) -> dict[str, Any]:
@@ -93,12 +99,13 @@ def check(
         min_peers=positive(min_peers, "minPeers have to be a positive integer"),
         training_contract=_contract(training_contract),
         total_epochs=_total_epochs(options.get("totalEpochs")),
-        checkin_model_on_train_end=_checkin_mode(options.get("checkinModelOnTrainEnd", "snapshot")),
+        checkin_model_on_train_end=_checkin_mode(options),
         node_weightage=_weightage(options.get("nodeWeightage", 1)),
         merge_method=_merge_method(options.get("mergeMethod", "mean")),
         use_adaptive_sync=_adaptive(options),
         ml_platform=_platform(options.get("ml_platform", platforms[0]), platforms),
         training_samples=_training_samples(options.get("trainingSamples")),
+        outer=_outer(options),
     )
 
 
@@ -162,7 +169,41 @@ def _training_samples(value: Any) -> int:
     return number
 
 
-def _checkin_mode(value: Any) -> CheckinMode:
+def _outer(options: Mapping[str, Any]) -> OuterOptimizer | None:
+    """As the SL is told of the outer optimizer, with decimals."""
+    name = str(options.get("outerOptimizer", "none")).lower()
+    if name == "none":
+        if given := sorted({"outerLearningRate", "outerMomentum"} & options.keys()):
+            raise SwarmError(f"{' and '.join(given)} need an outerOptimizer: nesterov or adam")
+        return None
+    method = next((each for each in outer.METHODS if each == name), None)
+    if method is None:
+        raise SwarmError(f"Invalid value outerOptimizer: {name}. Allowed values: {['none', *outer.METHODS]}")
+    if options.get("useAdaptiveSync"):
+        raise SwarmError(
+            "useAdaptiveSync cannot be used with an outerOptimizer: its momentum would mix changes of intervals that "
+            "differ by up to 16 times. Use a fixed syncFrequency"
+        )
+    rate, momentum = outer.DEFAULTS[method]
+    try:
+        what = "outerLearningRate"
+        rate = outer.rate(options.get(what, rate))
+        what = "outerMomentum"
+        momentum = outer.momentum(options.get(what, momentum))
+    except ValueError as error:
+        raise SwarmError(f"{what} has to be {error}") from None
+    return OuterOptimizer(method, rate, momentum)
+
+
+def _checkin_mode(options: Mapping[str, Any]) -> CheckinMode:
+    """By default `snapshot`; with an outer optimizer, whose momentum a snapshot would misuse, `inactive`."""
+    stepped = str(options.get("outerOptimizer", "none")).lower() != "none"
+    value = options.get("checkinModelOnTrainEnd", "inactive" if stepped else "snapshot")
+    if value == "snapshot" and stepped:
+        raise SwarmError(
+            "checkinModelOnTrainEnd snapshot cannot be used with an outerOptimizer: the momentum would take the others "
+            "back to the snapshot with several times its weight. Use inactive or active"
+        )
     if value not in CHECKIN_MODES:
         raise SwarmError(f"Invalid value checkinModelOnTrainEnd: {value}. Allowed values: {list(CHECKIN_MODES)}")
     return cast(CheckinMode, value)

@@ -124,6 +124,9 @@ class SwarmCallback(TorchCallback):
         trainingSamples: the number of this site's training samples, such as `len(dataset)`; its weight in a merge under
             a contract that weighs sites by samples.
         mergeMethod: "mean" (default), "coordmedian" or "geomedian"; the same at all sites.
+        outerOptimizer: "none" (default), "nesterov" or "adam": the merge is a direction, in which one step is taken
+            with `outerLearningRate` and `outerMomentum` (0.7 and 0.9; of adam 0.01 and 0.9); the same at all sites.
+            Fewer rounds may do then, of 100 batches or more. Not with useAdaptiveSync or the check-in mode "snapshot".
         useAdaptiveSync: let the swarm choose the interval by the mean validation loss; default False.
         adsValData: a `DataLoader` of (x, y) batches, for the validation loss and metric after each merge; or a
             `Dataset` of such samples.

@@ -68,6 +68,7 @@ class Code(StrEnum):
     FORMER_RUN = "former-run"
     NO_SESSION = "no-session"
     OTHER_TERMS = "other-terms"
+    UNSOUND = "unsound"
     TRAINING_OVER = "training-over"
     NOT_OVER = "not-over"
     SETTLED = "settled"
@@ -101,6 +102,7 @@ class Code(StrEnum):
     NOT_MERGED = "not-merged"
     NOT_CHECKER = "not-checker"
     TOO_LATE = "too-late"
+    WRONG_STEP = "wrong-step"
 
     # an experiment
     NO_RUN = "no-run"

@@ -21,18 +21,17 @@ the mean. Where x or m is not finite (a mask of -inf) nothing is stepped: x' is 
     A. Douillard et al.: DiLoCo: Distributed Low-Communication Training of Language Models, 2023.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
+from swarmlearning.choices import OuterMethod
 from swarmlearning.merge.arithmetic import FLOATS, Float64, narrow, widen
 from swarmlearning.merge.constants import finite
-from swarmlearning.tensors.file import DTYPES, Array, Header
+from swarmlearning.tensors.file import DTYPES, Array
 from swarmlearning.tensors.structure import Spec
-
-OuterMethod: TypeAlias = Literal["nesterov", "adam"]
 
 SECOND: Final = 0.99
 """γ, by which `adam` forgets squares."""
@@ -80,12 +79,12 @@ def is_stepped(name: str, dtype: str, parameters: Collection[str]) -> bool:
     return name in parameters and dtype in FLOATS
 
 
-def momentum_specs(outer: Outer, header: Header, parameters: Collection[str]) -> list[Spec]:
-    """The tensors of a momentum's file, for models with this header."""
+def momentum_specs(outer: Outer, specs: Iterable[Spec], parameters: Collection[str]) -> list[Spec]:
+    """The tensors of a momentum's file, for models of these tensors."""
     return [
-        (moment + entry.name, momentum_dtype(entry.dtype), entry.shape)
-        for entry in header.entries
-        if is_stepped(entry.name, entry.dtype, parameters)
+        (moment + name, momentum_dtype(dtype), shape)
+        for name, dtype, shape in specs
+        if is_stepped(name, dtype, parameters)
         for moment in outer.moments
     ]
 

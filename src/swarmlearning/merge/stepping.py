@@ -79,7 +79,7 @@ def take_step(
         header = read_header(base)
         if read_header(merged) != header:
             raise MergeError("the merged model has another structure than the base of its round")
-        specs = momentum_specs(outer, header, parameters)
+        specs = momentum_specs(outer, header.specs, parameters)
         with ExitStack() as stack:
             fd, _ = stack.enter_context(overwrite(out, header.specs))
             kept_fd, kept = stack.enter_context(overwrite(out_momentum, specs))

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from cryptography import x509
 
+from swarmlearning import outer
 from swarmlearning.errors import UserError
 from swarmlearning.identity.certificates import authority_of, expires_ms, subject_of, thumbprint, to_pem
 from swarmlearning.ledger.bodies import Body, ChangeMembers, CreateContract, LiftQuarantine, Reset, Revoke, Stop
@@ -19,6 +20,7 @@ from swarmlearning.ledger.contracts.network.bodies import MAX_UNUSED
 from swarmlearning.ledger.contracts.network.policies import TAKE_PART, quorum_of
 from swarmlearning.ledger.contracts.network.revoking import is_revoked
 from swarmlearning.ledger.contracts.training.charter import may_be_created
+from swarmlearning.ledger.contracts.training.outer import OuterOptimizer
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.weighing import THOUSANDTHS
 from swarmlearning.ledger.fields import Digest, Name, OrganisationId
@@ -33,6 +35,8 @@ MOST_LISTED = 16
 """Nodes that an error lists."""
 
 
+OUTER_WORDS = 3
+"""Words of an outer optimizer at most: its name, learning rate and momentum."""
 LONGEST_FAULT = 300
 
 B = TypeVar("B", bound=msgspec.Struct)
@@ -159,6 +163,24 @@ def _participants(world: World, created: CreateContract) -> str:
     if quorum_of(world, TAKE_PART) != "own":
         return "every organisation"
     return f"its owner alone (policy {TAKE_PART} is own): name members with --member to let others train"
+
+
+def outer_optimizer(text: str) -> OuterOptimizer | None:
+    """An outer optimizer such as `nesterov` or `adam 0.01 0.9` as the ledger has it; None for an empty text. Learning
+    rate and momentum are its default ones where none are given. Raises `ActError`."""
+    if not (words := text.split()):
+        return None
+    method = next((each for each in outer.METHODS if each == words[0]), None)
+    if method is None or len(words) > OUTER_WORDS:
+        raise ActError(
+            f"--outer-optimizer {displayed(text)!r} is none; give nesterov or adam, and after it, if you like, "
+            "learning rate and momentum, such as 'nesterov 0.7 0.9'"
+        )
+    rate, momentum = (*words[1:], *outer.DEFAULTS[method][len(words) - 1 :])
+    try:
+        return OuterOptimizer(method, outer.rate(rate), outer.momentum(momentum))
+    except ValueError as error:
+        raise ActError(f"--outer-optimizer {displayed(text)!r}: each number is {displayed(str(error))}") from None
 
 
 def thousandths(share: str) -> int:

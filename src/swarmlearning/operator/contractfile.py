@@ -7,6 +7,9 @@
     weights: samples
     maxOrganisationWeight: 0.5
     mergeMethod: mean
+    outerOptimizer: nesterov
+    outerLearningRate: 0.7
+    outerMomentum: 0.9
     minPeers: 2
     structure: <digest as an SL logs it>
     shared: false
@@ -15,12 +18,15 @@
 Every field may be left out; then it is as `swarm contract create` has it without its option.
 """
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, get_args
 
+from swarmlearning import outer
 from swarmlearning.choices import MergeMethod, Transfer
-from swarmlearning.documents.reading import Value, read
+from swarmlearning.documents.reading import Fields, Value, read
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
+from swarmlearning.ledger.contracts.training.outer import OuterOptimizer
 
 FIELDS = (
     "members",
@@ -30,6 +36,9 @@ FIELDS = (
     "weights",
     "maxOrganisationWeight",
     "mergeMethod",
+    "outerOptimizer",
+    "outerLearningRate",
+    "outerMomentum",
     "minPeers",
     "structure",
     "shared",
@@ -61,7 +70,30 @@ def _contract(root: Value) -> CreateContract:
         structure=fields["structure"].optional(lambda each: each.text(DIGEST, DIGEST)) or "",
         shared=fields["shared"].optional(Value.boolean) or False,
         transfer=fields["transfer"].optional(lambda each: each.choice(transfers)) or "float32",
+        outer=_outer(fields),
     )
+
+
+def _outer(fields: Fields) -> OuterOptimizer | None:
+    method = fields["outerOptimizer"].optional(lambda each: each.choice(outer.METHODS))
+    numbers = fields["outerLearningRate"], fields["outerMomentum"]
+    if method is None:
+        for each in numbers:
+            if not each.is_null:
+                each.fault("needs an outerOptimizer: nesterov or adam")
+        return None
+    rate, momentum = outer.DEFAULTS[method]
+    rate = numbers[0].optional(lambda each: _decimal(each, outer.rate)) or rate
+    momentum = numbers[1].optional(lambda each: _decimal(each, outer.momentum)) or momentum
+    return OuterOptimizer(method, rate, momentum)
+
+
+def _decimal(value: Value, written: Callable[[Any], str]) -> str:
+    try:
+        return written(value.number(0.0, 1000.0))
+    except ValueError as error:
+        value.fault(f"expected {error}")
+        return ""
 
 
 def _organisations(value: Value) -> tuple[str, ...]:

@@ -47,7 +47,9 @@ class Checking:
         elif self._done[0] == checks.result:
             facts.send(Checked(checks.round, checks.result, self._done[1]))
         elif checks.result in facts.held and self._may_begin(checks):
-            work = Recheck(checks.result, checks.recipe, pieces(checks, facts.uid), self._seconds(checks))
+            step = facts.training.steps.get(checks.result)
+            parts, merged = pieces(checks, facts.uid), step.merged if step else ""
+            work = Recheck(checks.result, checks.recipe, parts, self._seconds(checks), merged)
             facts.work.want(work, facts.now)
 
     def _may_begin(self, checks: Checks) -> bool:

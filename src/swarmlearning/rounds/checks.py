@@ -50,9 +50,11 @@ CheckEvent: TypeAlias = CheckWanted | Rechecked | Uncheckable
 
 class Recheck(_Frozen, frozen=True):
     """Fetch these pieces of the models of the recipe, merge them, and compare them with those of the result, which is
-    in the local store. A contributor whose piece has not come within `seconds` is too slow."""
+    in the local store; or where an outer step has made it, of what was `merged`. A contributor whose piece has not come
+    within `seconds` is too slow."""
 
     result: str
     recipe: Recipe
     pieces: tuple[Piece, ...]
     seconds: float
+    merged: str = ""

@@ -9,6 +9,7 @@ import msgspec
 
 from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import Exclusion, Lost, OpenSession, Privacy, Receipt, TrainingBody
+from swarmlearning.ledger.contracts.training.outer import Step
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.rounds.checks import CheckWanted, Recheck, Rechecked, Uncheckable
@@ -159,13 +160,15 @@ class SiteFailed(_Frozen, frozen=True):
 
 
 class Merged(_Frozen, frozen=True):
-    """The merge of (round, term) is in the local store; `result` is empty when too few models were usable."""
+    """The merge of (round, term) is in the local store; `result` is empty when too few models were usable. `step`:
+    how it was made of the merge; what that names is in the store, too."""
 
     round: int
     term: int
     result: str
     size: int
     receipt: Receipt
+    step: Step | None = None
 
 
 class Carried(_Frozen, frozen=True):
@@ -257,7 +260,8 @@ class Send(_Frozen, frozen=True):
 
 
 class Fetch(_Frozen, frozen=True):
-    """Fetch the model, or this range of it, from one of these members, the likeliest first."""
+    """Fetch the model, or this range of it, from one of these members, the likeliest first. A result of an outer step
+    is made of what was merged, where its base is here; its momentum belongs to it."""
 
     digest: str
     holders: tuple[str, ...]

@@ -12,9 +12,11 @@ import msgspec
 
 from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
 from swarmlearning.ledger.contracts.training.checking import is_open
+from swarmlearning.ledger.contracts.training.outer import Step
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, enough
+from swarmlearning.ledger.contracts.training.steps import companions, made_by_steps, made_of
 from swarmlearning.ledger.contracts.training.submissions import kept_back
 from swarmlearning.rounds.events import Action, Fetch, Key, Send
 from swarmlearning.rounds.timers import NEVER, Timers
@@ -61,6 +63,7 @@ class RoundFacts:
         self.moved = 0
         self.now = 0.0
         self.held = set(held)
+        self._drop_incomplete()
         self.own_size = 0
         """Bytes of the model that the ML process handed over last, and so of every one of the training; 0: none yet."""
         self.postponed: set[str] = set()
@@ -87,6 +90,7 @@ class RoundFacts:
         """A newer state: what was sent for an older one may be sent again, timers of other terms mean nothing."""
         if training is not self.training:
             self.training, self.latest, self.named = training, _latest(training), _named(training, self.uid)
+            self._drop_incomplete()
         self.height, self.leader_height = height, leader_height
         self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
         self.timers.keep(self.key_of(training.round) if training.round else NEVER)
@@ -114,7 +118,7 @@ class RoundFacts:
         left, or of too few organisations, so that the round is collected again."""
         there = {part.uid for part in body.receipt.contributions} | kept_back(current.submissions, current.base)
         if body.result and not enough(self.training, there):
-            body = msgspec.structs.replace(body, result="", size=0)
+            body = msgspec.structs.replace(body, result="", size=0, step=None)
         self.send(body)
 
     def accepted(self, body: TrainingBody | Lost, height: int) -> None:
@@ -161,10 +165,26 @@ class RoundFacts:
             self.work.want(Fetch(digest, holders), self.now)
 
     def fetched(self, digest: str) -> None:
-        """The model is in the store."""
+        """The model is in the store, with its momentum."""
         self.work.fetched(digest, self.now)
-        self.held.add(digest)
+        self.held |= {digest, *companions(self.training, digest)}
         self.timers.succeeded(digest)
+
+    def made(self, result: str, step: Step | None) -> None:
+        """This result is in the store, and what it was made of by an outer step."""
+        self.held |= {result, *made_of(step)}
+
+    def drop(self, digest: str) -> set[str]:
+        """The model is not in the store; returns all that does not count as held because of that."""
+        self.held.discard(digest)
+        return {digest} | self._drop_incomplete()
+
+    def _drop_incomplete(self) -> set[str]:
+        """A result without its momentum does not count as held: whoever has it can take the next step."""
+        lacking = {model for model in self.training.steps if not companions(self.training, model) <= self.held}
+        dropped = lacking & self.held
+        self.held -= dropped
+        return dropped
 
     def forget_models_but(self, needed: set[str]) -> None:
         """Forgets all that concerns models that nobody needs any more."""
@@ -194,6 +214,7 @@ def _latest(training: Training) -> ModelRef:
 def _named(training: Training, uid: str) -> frozenset[str]:
     result, current = training.result, training.round
     named = [result.digest, result.closed.base] if result else []
+    named += made_by_steps(training)
     if result and ((sliced := slicing_of(training, result.closed.number)) or is_open(training)):
         # A slice of it that is lost is merged again, of all contributions; whoever checks the result reads them, too.
         named += [entry.digest for each, entry in result.closed.submissions.items() if sliced or each == uid]

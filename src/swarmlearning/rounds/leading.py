@@ -27,6 +27,7 @@ from swarmlearning.ledger.contracts.training.losing import is_out_of_reach
 from swarmlearning.ledger.contracts.training.sizes import next_report
 from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
+from swarmlearning.ledger.contracts.training.steps import takes_steps
 from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
 from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer, Work
@@ -85,8 +86,8 @@ class Leading:
         facts.work.ended(task)
         facts.timers.succeeded(MERGING)
         if done.result and done.result != current.base:
-            facts.held.add(done.result)
-        facts.publish(current, Publish(done.round, done.term, done.result, done.size, done.receipt))
+            facts.made(done.result, done.step)
+        facts.publish(current, Publish(done.round, done.term, done.result, done.size, done.receipt, done.step))
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -238,10 +239,11 @@ class Leading:
 
     def _waits_for_base(self, current: Round) -> bool:
         """Returns whether the previous model is still to come: from it each model's influence is measured, but a round
-        can do without it, where whoever has it serves it too slowly (seed 60000862). Changes of it are of no use alone.
-        """
+        can do without it, where whoever has it serves it too slowly (seed 60000862). Changes of it are of no use alone,
+        and without it there is no outer step."""
         facts = self._facts
-        if transfer_in(facts.training, current.base) != "float32":
+        steps = takes_steps(facts.training, current) and current.base not in self._spared(current)
+        if steps or transfer_in(facts.training, current.base) != "float32":
             return current.base not in facts.held
         if current.base not in facts.work.fetching | facts.postponed:
             return False

@@ -40,6 +40,7 @@ from swarmlearning.ledger.bodies import CloseSession, Publish, Submit
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts.training.majorities import lacking_result
 from swarmlearning.ledger.contracts.training.state import Member, Training
+from swarmlearning.ledger.contracts.training.steps import made_of
 from swarmlearning.rounds.carrying import Carrying
 from swarmlearning.rounds.checking import Checking
 from swarmlearning.rounds.checks import CheckWanted, Rechecked, Uncheckable
@@ -210,9 +211,9 @@ class RoundMachine:
 
     def _drop(self, digest: str) -> None:
         """Not what is being delivered: that has left the store for the ML process, which will answer."""
-        self._facts.held.discard(digest)
-        self._results.dropped(digest)
-        self._sharing.dropped(digest)
+        for gone in self._facts.drop(digest):
+            self._results.dropped(gone)
+            self._sharing.dropped(gone)
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -255,7 +256,9 @@ class RoundMachine:
         if self._carrying.model:
             needed.add(self._carrying.model.digest)
         needed |= self._releasing.needed(needed) | self._sharing.needed
-        needed.update([body.result for body in facts.sent if isinstance(body, Publish)])
+        needed.update(
+            digest for body in facts.sent if isinstance(body, Publish) for digest in (body.result, *made_of(body.step))
+        )
         needed.discard("")
         if needed != self._kept:
             self._kept = needed

@@ -8,6 +8,7 @@ from typing import Literal
 from swarmlearning.ledger.bodies import Missing, ReportPerformance, Settle
 from swarmlearning.ledger.contracts.training.losing import misses
 from swarmlearning.ledger.contracts.training.state import Member, alive, enough
+from swarmlearning.ledger.contracts.training.steps import companions
 from swarmlearning.rounds.events import Timer, Verify
 from swarmlearning.rounds.facts import RoundFacts
 from swarmlearning.rounds.linking import seconds_of
@@ -74,7 +75,7 @@ class Results:
             again = facts.timers.every(Timer("check", NEVER, result.digest), QUIET_SECONDS)
             if again or doubt != self._doubted:
                 self._doubted = doubt
-                facts.out.append(Verify(result.digest))
+                facts.out += [Verify(each) for each in (result.digest, *companions(facts.training, result.digest))]
 
     def fetched(self, digest: str) -> None:
         """The model is here: if it is a result, that shows how long one may need."""

@@ -33,6 +33,7 @@ from swarmlearning.ledger.contracts.training.slices import (
 )
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, alive
+from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
 from swarmlearning.ledger.contracts.training.submissions import contributing, kept_back
 from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
@@ -121,7 +122,7 @@ class Sharing:
         """All slices are here, as a model."""
         if self._facts.work.end_all(lambda work: isinstance(work, Assemble) and work.recipe == done.recipe):
             self._of(done.recipe).result = done
-            self._facts.held.add(done.result)
+            self._facts.made(done.result, done.step)
             self._linking.able = True
 
     def _lost(self, recipe: str) -> None:
@@ -156,7 +157,8 @@ class Sharing:
     def needed(self) -> set[str]:
         """The recipes whose slices are to be kept, and the models that were made of them."""
         recipes = {slicing.recipe for slicing in self._facts.training.slicings}
-        return recipes.union(known.result.result for known in self._known.values() if known.result)
+        made = [known.result for known in self._known.values() if known.result]
+        return recipes.union(*({one.result} | made_of(one.step) for one in made))
 
     def completes(self, digest: str) -> bool:
         """Returns whether the standing result is being made of its slices, so that it need not be fetched whole."""
@@ -164,7 +166,7 @@ class Sharing:
         if result is None or slicing is None or result.digest != digest:
             return False
         known, size = self._known.get(slicing.recipe, Progress()), self._facts.model_size(result.closed)
-        if known.result is not None or known.in_vain:
+        if known.result is not None or known.in_vain or not self._may_assemble(result.closed):
             return False
         seconds = self._settings.result_seconds(size, usual=0.0, voids=result.closed.voids)
         return not self._facts.timers.expired(Timer("slice", NEVER, slicing.recipe), seconds)
@@ -179,7 +181,7 @@ class Sharing:
             self._merge(current, slicing, known)
             if not slicing.look:
                 self._fetch(current, slicing, known)
-                self._assemble(slicing, known)
+                self._assemble(current, slicing, known)
             if current is facts.training.round:
                 self._state_copies(current, slicing, known)
                 self._lead(current, slicing, known)
@@ -247,13 +249,20 @@ class Sharing:
             known.tried[index] = holders
             facts.work.want(FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned), facts.now)
 
-    def _assemble(self, slicing: Slicing, known: Progress) -> None:
+    def _may_assemble(self, current: Round) -> bool:
+        """Returns whether the result can be made of the slices: where an outer step is due, of the base, too."""
+        return not takes_steps(self._facts.training, current) or current.base in self._facts.held
+
+    def _assemble(self, current: Round, slicing: Slicing, known: Progress) -> None:
         roots = tuple(each.root for each in slicing.slices)
         if roots != known.roots:
             known.roots, known.result = roots, None  # by now other mergers are believed
         whole = all(is_here(known, index, each) for index, each in enumerate(slicing.slices))
-        if whole and known.result is None and not self._facts.timers.pausing(slicing.recipe):
-            self._facts.work.want(Assemble(slicing.recipe, roots), self._facts.now)
+        if not whole or known.result is not None or not self._may_assemble(current):
+            return
+        if not self._facts.timers.pausing(slicing.recipe):
+            base = current.base if takes_steps(self._facts.training, current) else ""
+            self._facts.work.want(Assemble(slicing.recipe, roots, base), self._facts.now)
 
     def _state_copies(self, current: Round, slicing: Slicing, known: Progress) -> None:
         """States copies of slices that no other member than the leader holds, where it is this node's turn."""
@@ -314,7 +323,7 @@ class Sharing:
             if uid not in out
         ]
         receipt = Receipt(recipe.method, tuple(contributions), tuple(exclusions))
-        return Publish(current.number, current.term, result.result, result.size, receipt)
+        return Publish(current.number, current.term, result.result, result.size, receipt, result.step)
 
     def _late(self, current: Round, slicing: Slicing, known: Progress) -> dict[str, list[int]]:
         """Returns the slices, by merger, that should long have come: also those that their merger has stated, and

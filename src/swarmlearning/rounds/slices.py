@@ -5,6 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 from swarmlearning.ledger.bodies import Exclusion
+from swarmlearning.ledger.contracts.training.outer import Step
 from swarmlearning.ledger.contracts.training.slices import Recipe
 
 
@@ -50,12 +51,14 @@ class SliceMissing(_Frozen, frozen=True):
 
 class Assembled(_Frozen, frozen=True):
     """All slices are in the local store, as model `result`. `influences`: of each contributor, in the order of the
-    recipe; empty where they are not known."""
+    recipe; empty where they are not known. `step`: how the result was made of the model of all slices, where an outer
+    step is due; what that names is in the store, too."""
 
     recipe: str
     result: str
     size: int
     influences: tuple[tuple[float | None, float | None], ...] = ()
+    step: Step | None = None
 
 
 class Weighed(_Frozen, frozen=True):
@@ -119,10 +122,12 @@ class FetchSlice(_Frozen, frozen=True):
 
 
 class Assemble(_Frozen, frozen=True):
-    """Make a model of the slices in the local store; `roots` are theirs, in order."""
+    """Make a model of the slices in the local store; `roots` are theirs, in order. `base`: where an outer step is due,
+    that of the round, which is in the store, too; the result is that of the step."""
 
     recipe: str
     roots: tuple[str, ...]
+    base: str = ""
 
 
 class WeighModels(_Frozen, frozen=True):

@@ -4,8 +4,17 @@ A node announces any address it likes, and whoever fetches its model connects th
 show it whether something answers at one more address of this node's network.
 """
 
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from swarmlearning.address import join
+from swarmlearning.models.connections import Source
+from swarmlearning.node.follower import Follower
+from swarmlearning.node.sources import source_of
+
+logger = logging.getLogger("swarm.SL")
 
 MOST: Final = 8
 SECONDS: Final = 600.0
@@ -35,3 +44,26 @@ class SoughtAddresses:
                 del sought[address]
             if not sought:
                 del self._sought[uid]
+
+
+class Holders:
+    """Where other members serve models, as the ledger says."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._sought = SoughtAddresses(time.monotonic)
+
+    def sources(self, holders: Sequence[str]) -> dict[Source, str]:
+        """The addresses of the members who may hold a model, and their UIDs."""
+        world, found = self._follower.chain.world, dict[Source, str]()
+        for uid in holders:
+            source = source_of(world, uid)
+            if source is not None and self._may_seek(uid, join(*source[:2])):
+                found[source] = uid
+        return found
+
+    def _may_seek(self, uid: str, address: str) -> bool:
+        if self._sought.may_seek(uid, address):
+            return True
+        logger.warning("%s is not sought at %s: it announces new addresses too often", uid, address)
+        return False

@@ -6,11 +6,9 @@ machine has seen its outcome, the models it concerns are pinned in the store.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from swarmlearning.address import join
 from swarmlearning.api.client import Refusal
 from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
 from swarmlearning.ledger.chain import Chain
@@ -18,14 +16,15 @@ from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.state import Round, Training, state_of
+from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
 from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.merge.merging import MergeError, UnmergeableError
+from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, Source, TransferError
 from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
-from swarmlearning.node.sources import source_of
 from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
     Accepted,
@@ -50,8 +49,8 @@ from swarmlearning.rounds.events import (
     TimerFired,
     Verify,
 )
-from swarmlearning.rounds.slices import Assemble, FetchSlice, MergeSlice, SlicesLost, WeighModels
-from swarmlearning.sl.addresses import SoughtAddresses
+from swarmlearning.rounds.slices import Assemble, Assembled, FetchSlice, MergeSlice, SlicesLost, WeighModels
+from swarmlearning.sl.addresses import Holders
 from swarmlearning.sl.arrivals import Arrivals
 from swarmlearning.sl.checking import fault_of_result
 from swarmlearning.sl.giving import Giving
@@ -59,6 +58,7 @@ from swarmlearning.sl.links import Links
 from swarmlearning.sl.merging import carry_over, merge_round
 from swarmlearning.sl.mlside import MLSide
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.outersteps import DifferentStep, OuterSteps
 from swarmlearning.sl.pushed import pusher_of
 from swarmlearning.sl.recomputing import Recomputing
 from swarmlearning.sl.slices import SliceWork
@@ -125,7 +125,7 @@ class Effects:
         giving.failed = narrator.local_failure
         self._kept: frozenset[str] | None = None
         self.arrivals = Arrivals()
-        self._sought = SoughtAddresses(time.monotonic)
+        self.sources = Holders(follower).sources
         self._slices = SliceWork(
             store,
             fetcher,
@@ -139,6 +139,7 @@ class Effects:
             giving.changes.codings,
         )
         self.sums = self._slices.sums
+        self._outer = OuterSteps(store, emit, ml.stepped, self._count)
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
@@ -212,23 +213,23 @@ class Effects:
             self._emit(FetchFailed(digest, fault, "invalid"))
             return
         sources = self.sources(action.holders)
-        with self._store.pinned(digest), Links(self._watch, sources, self._came) as links:
+        with self._store.pinned(digest) as pin, Links(self._watch, sources, self._came) as links:
             try:
                 if pusher := pusher_of(self._follower.chain, self._training, self._sender.author.uid, digest):
                     await self._slices.wait_for_push(pusher, digest, sources, lambda parts: parts.complete)
-                await self._fetcher.fetch(
-                    digest,
-                    list(sources),
-                    size=self._slices.size_of(digest, self._training, self._ml.model_size),
-                    height=self._follower.chain.height,
-                    watcher=links,
-                )
+                await self._get(digest, list(sources), links, pin)
                 links.ended()
             except TransferError as error:
                 links.ended(error.fault)
                 self._narrator.not_fetched(digest, str(error))
                 self._emit(FetchFailed(digest, str(error), error.fault))
-            except StoreError as error:
+            except DifferentStep as error:
+                links.ended("failed")
+                if error.own:
+                    raise
+                self._narrator.bad_result(digest, str(error))
+                self._emit(FetchFailed(digest, str(error), "invalid"))
+            except (StoreError, MergeError) as error:
                 links.ended("failed")
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(action, str(error)))
@@ -236,23 +237,19 @@ class Effects:
                 if fault := await self._check(digest) if self._is_result(digest) else "":
                     self._emit(FetchFailed(digest, fault, "invalid"))
                 else:
-                    await self._giving.made_public(digest)
+                    await self._giving.made_public(digest, *made_of(self._training.steps.get(digest)))
                     self._emit(Fetched(digest))
 
-    def sources(self, holders: Sequence[str]) -> dict[Source, str]:
-        """The addresses of the members who may hold a model, and their UIDs."""
-        world, found = self._follower.chain.world, dict[Source, str]()
-        for uid in holders:
-            source = source_of(world, uid)
-            if source is not None and self._may_seek(uid, join(*source[:2])):
-                found[source] = uid
-        return found
+    async def _get(self, digest: str, sources: Sequence[Source], links: Links, pin: Pin) -> None:
+        """Fetches a model; a result of an outer step is made of what was merged, where that can be, and has its
+        momentum then. Raises `TransferError`, `StoreError`, `MergeError` and `DifferentStep`."""
 
-    def _may_seek(self, uid: str, address: str) -> bool:
-        if self._sought.may_seek(uid, address):
-            return True
-        logger.warning("%s is not sought at %s: it announces new addresses too often", uid, address)
-        return False
+        async def get(wanted: str, size: int | None) -> None:
+            height, own = self._follower.chain.height, self._ml.model_size
+            known = size or self._slices.size_of(wanted, self._training, own)
+            await self._fetcher.fetch(wanted, sources, size=known, height=height, watcher=links)
+
+        await self._outer.obtain(self._training, digest, get, pin)
 
     def _came(self, size: int) -> None:
         """Bytes that have been fetched."""
@@ -315,7 +312,11 @@ class Effects:
         """Merges the models of a round of `training`, as it was when that was decided."""
         needed = [entry.digest for entry in task.submissions if entry.weight]
         with self._store.pinned(*needed, task.base) as pin:
-            if gone := [digest for digest in needed if not self._store.has(digest)]:
+            steps = training.round is not None and takes_steps(training, training.round)
+            stepped_from = self._outer.needed(training, task.base) if steps and {*needed} - {task.base} else []
+            for digest in stepped_from:
+                pin.add(digest)
+            if gone := [digest for digest in (*needed, *stepped_from) if not self._store.has(digest)]:
                 for digest in gone:
                     self._emit(Dropped(digest))
                 return
@@ -325,6 +326,8 @@ class Effects:
                     merged = await merge_round(
                         task, training, self._store, self._count, pin, ml.format, codings, ml.known.roles
                     )
+                    if stepped_from and merged.result not in ("", task.base):
+                        merged = await self._outer.stepped(training, merged, task.base, pin)
                     work.bytes = sum(entry.size for entry in task.submissions if entry.weight)
             except (MergeError, StoreError) as error:
                 self._narrator.local_failure(str(error))
@@ -332,7 +335,7 @@ class Effects:
             else:
                 self._remember(merged.result, "")  # made here
                 if merged.result:
-                    await self._giving.made_public(merged.result)
+                    await self._giving.made_public(merged.result, *made_of(merged.step))
                 self._emit(merged)
 
     async def _assemble(self, task: Assemble) -> None:
@@ -343,7 +346,13 @@ class Effects:
             current = self._training.round
             leads = current is not None and current.leader == self._sender.author.uid
             models = len(contributions(self._training, current, slicing.excluded)) if current and leads else 0
-            await self._slices.assemble(task, slicing.slices, models)
+            with self._store.pinned(task.recipe, task.base) as pin:
+                done = await self._slices.assemble(task, slicing.slices, models, pin)
+                if task.base and isinstance(done, Assembled):
+                    done = await self._outer.of_slices(self._training, task, done, pin)
+                if isinstance(done, Assembled):
+                    await self._giving.made_public(done.result, *made_of(done.step))
+                self._emit(done)
 
     async def _carry(self, task: Carry) -> None:
         with self._store.pinned(task.digest, task.base, task.onto) as pin:

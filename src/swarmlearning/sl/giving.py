@@ -50,7 +50,8 @@ class Giving:
         with self._watch.during("take-over"):
             return await self.changes.release(task, contract, pin)
 
-    async def made_public(self, digest: str) -> None:
-        """Notes a model that this node has fetched from others, or merged of what they can have."""
+    async def made_public(self, *digests: str) -> None:
+        """Notes models that this node has fetched from others, or merged of what they can have."""
         if self._lock is not None:
-            await self._lock.made_public(digest)
+            for digest in digests:
+                await self._lock.made_public(digest)

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from swarmlearning.channel import messages
 from swarmlearning.channel.framing import ChannelError
 from swarmlearning.channel.messages import FromML, FromSL, Open
 from swarmlearning.ledger.bodies import OpenSession
+from swarmlearning.ledger.contracts.training.outer import OuterOptimizer
 from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.rounds.events import Evaluated, MLDisconnected, ModelReceived, SessionRequested, SiteFailed
 from swarmlearning.rounds.phases import OutOfOrder
@@ -26,7 +29,7 @@ from swarmlearning.sl.stopwatch import Stopwatch, Work
 from swarmlearning.sl.structures import KnownStructure
 from swarmlearning.tensors.digest import Format
 from swarmlearning.tensors.file import TensorFileError, file_size, read_header, require_mergeable
-from swarmlearning.tensors.structure import NO_ROLES, Structure, describe_difference, labels
+from swarmlearning.tensors.structure import NO_ROLES, Structure, describe_difference, labels, stepped
 from swarmlearning.views.times import Script
 from swarmlearning.views.training import TrainingProgress
 
@@ -225,8 +228,9 @@ class MLSide:
             require_mergeable(specs)
         except TensorFileError as error:
             raise ChannelError(f"no model can have this structure: {error}") from error
-        structure = _structure(message, self._uses_roles(message.training_contract))
+        structure = _structure(message, message.outer is not None or self._uses_roles(message.training_contract))
         digest = structure.digest
+        session = _session(message, digest, self._settings)
         self.session, self._clean, self._sequence, self.served = message, False, 0, False
         self.model = ""
         self._sessions += 1
@@ -238,7 +242,7 @@ class MLSide:
         )
         logger.info("Model structure %s: %d tensors, listed in %s", digest, len(specs), self.known.path)
         self.known.learn(structure, digest)
-        self._on_event(SessionRequested(_session(message, digest, self._settings), message.holds))
+        self._on_event(SessionRequested(session, message.holds))
 
     async def _take_over(self, message: messages.Sync | messages.Close) -> None:
         """Moves a model that was handed over into the store."""
@@ -273,6 +277,11 @@ class MLSide:
             raise
         return copy
 
+    def stepped(self, structure: str) -> frozenset[str]:
+        """The tensors that an outer optimizer steps, of models of the structure with this digest; none where this site
+        does not know it."""
+        return stepped(self.known.last) if self.known.roles(structure) else frozenset()
+
     def _delivery(self) -> Path:
         return self.channel.file(MERGED_FILE.format(self._deliveries))
 
@@ -291,7 +300,22 @@ def _structure(message: Open, with_roles: bool) -> Structure:
     roles = message.roles
     if roles and (unstated := [spec.name for spec in message.structure if not spec.role]):
         raise ChannelError(f"the roles of these tensors are not stated, though those of others are: {labels(unstated)}")
+    if message.outer is not None and not roles:
+        raise ChannelError(
+            "an outerOptimizer steps parameters alone, and this script does not state which tensors are; its package "
+            "swarmlearning is older than this SL's: install the same version for it"
+        )
     return Structure(tuple(message.specs), roles if with_roles else NO_ROLES)
+
+
+def _outer(message: Open) -> OuterOptimizer | None:
+    """Raises `ChannelError` for numbers that no ledger takes."""
+    if message.outer is None:
+        return None
+    try:
+        return msgspec.convert(msgspec.to_builtins(message.outer), OuterOptimizer)
+    except msgspec.ValidationError as error:
+        raise ChannelError(f"outerOptimizer: {error}") from error
 
 
 def _session(message: Open, structure: str, settings: RoundSettings) -> OpenSession:
@@ -311,4 +335,5 @@ def _session(message: Open, structure: str, settings: RoundSettings) -> OpenSess
         frozen=message.fixed.frozen,
         classes=message.fixed.classes,
         features=message.fixed.features,
+        outer=_outer(message),
     )

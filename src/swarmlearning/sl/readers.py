@@ -15,6 +15,7 @@ from swarmlearning.ledger.contracts.training.charter import may_read_result
 from swarmlearning.ledger.contracts.training.serving import readable_slices, rounds_of
 from swarmlearning.ledger.contracts.training.slices import UNITS, Slice
 from swarmlearning.ledger.contracts.training.state import Round, Training
+from swarmlearning.ledger.contracts.training.steps import made_by_steps
 from swarmlearning.ledger.world import World
 from swarmlearning.tensors.digest import Layout
 
@@ -92,6 +93,8 @@ def _may_read_in(world: World, state: Training, uid: str, reader: Peer, digest: 
             world, state, reader.organisation, reader.role, final=final
         )
         return people or not uids.isdisjoint(state.members)
+    if digest in made_by_steps(state):
+        return not uids.isdisjoint(state.members)
     return current is not None and _reads_single(current, uids) and _has_contributed(current, uid, digest)
 
 

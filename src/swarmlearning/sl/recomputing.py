@@ -37,16 +37,17 @@ class Recomputing:
     async def recheck(self, task: Recheck, members: Sequence[str]) -> None:
         """Merges the pieces again and compares them; `members` may have the round's base."""
         recipe = task.recipe
-        with self._store.pinned(task.result, recipe.base, *(one.digest for one in recipe.contributors)):
+        merged = task.merged or task.result
+        with self._store.pinned(merged, recipe.base, *(one.digest for one in recipe.contributors)):
             try:
-                info = self._store.digest_info(task.result)
+                info = self._store.digest_info(merged)
                 for piece in task.pieces:
                     work = MergeSlice(recipe, NO_SLICE, piece.start, piece.stop, task.seconds)
                     await self._slices.gather(work, info, chunks_of(info.layout, piece.start, piece.stop), members)
                 wrong = await in_thread(lambda read: self._wrong(task, info, read), self._count)
             except NotHeldError as error:
-                if not self._store.has(task.result):
-                    self._emit(Dropped(task.result))
+                if not self._store.has(merged):
+                    self._emit(Dropped(merged))
                 self._emit(Uncheckable(task.result, str(error)))
             except (Unusable, MergeError, StoreError) as error:
                 who = f"the model of {error.exclusion.uid}: " if isinstance(error, Unusable) else ""
@@ -91,7 +92,7 @@ class Recomputing:
             self._slices.codings.sources(recipe, self._store.digest_info(task.result), path),
             path(recipe.base) if recipe.base else None,
             scratch,
-            read_header(self._store.path(task.result)),
+            read_header(self._store.path(task.merged or task.result)),
             data,
             on_read=on_read,
         )

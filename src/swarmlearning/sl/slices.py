@@ -23,6 +23,7 @@ from swarmlearning.merge.ranges import gram_part, merge_range
 from swarmlearning.merge.streaming import OnRead, Range
 from swarmlearning.models.connections import Source
 from swarmlearning.models.parts import Parts
+from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.rounds.events import Dropped, Event, LocalFailure
@@ -317,21 +318,20 @@ class SliceWork:
         else:
             self._emit(found or SlicesLost(task.recipe.name))
 
-    async def assemble(self, task: Assemble, slices: Sequence[Slice], models: int) -> None:
-        """Makes a model of all slices. `models`: how many it is merged from; 0: their influence is of no interest."""
-        parts = self._store.parts(task.recipe)
-        with self._store.pinned(task.recipe) as pin:
-            try:
-                info = await asyncio.to_thread(self._whole, parts, task, slices) if parts else None
-                if info is None:
-                    self._emit(SlicesLost(task.recipe))
-                    return
-                pin.add(info.root)
-            except StoreError as error:
-                self._emit(LocalFailure(task, str(error)))
-            else:
-                found = await self._influences(task, info, slices, models) if models else ()
-                self._emit(Assembled(task.recipe, info.root, info.size, found))
+    async def assemble(
+        self, task: Assemble, slices: Sequence[Slice], models: int, pin: Pin
+    ) -> Assembled | SlicesLost | LocalFailure:
+        """Makes a model of all slices, and adds it to `pin`. `models`: how many it is merged from; 0: their influence
+        is of no interest."""
+        try:
+            info = await asyncio.to_thread(self._whole, task, slices)
+        except StoreError as error:
+            return LocalFailure(task, str(error))
+        if info is None:
+            return SlicesLost(task.recipe)
+        pin.add(info.root)
+        found = await self._influences(task, info, slices, models) if models else ()
+        return Assembled(task.recipe, info.root, info.size, found)
 
     async def _influences(self, task: Assemble, info: ModelDigest, slices: Sequence[Slice], models: int) -> Found:
         told: dict[int, tuple[Range, list[Source]]] = {}
@@ -342,13 +342,18 @@ class SliceWork:
                 told[at] = part, list(self._sources(mergers))
         return await self.influences.of_all(task.recipe, models, read_header(self._store.path(info.root)), told)
 
-    def _whole(self, parts: Parts, task: Assemble, slices: Sequence[Slice]) -> ModelDigest | None:
-        """The model made of all slices; None where one of them is not here. Raises `StoreError`."""
+    def _whole(self, task: Assemble, slices: Sequence[Slice]) -> ModelDigest | None:
+        """The model made of all slices, now or before; None where one of them is not here. Raises `StoreError`."""
+        made = self._store.name_of(task.recipe)
+        parts = None if self._store.has(made) else self._store.parts(task.recipe)
+        if parts is None and not self._store.has(made):
+            return None
+        info = parts.info if parts else self._store.digest_info(made)
         for root, each in zip(task.roots, slices, strict=True):
-            chunks = chunks_of(parts.layout, each.start, each.stop)
-            if not parts.has(chunks) or slice_root(parts.info, chunks) != root:
+            chunks = chunks_of(info.layout, each.start, each.stop)
+            if (parts and not parts.has(chunks)) or slice_root(info, chunks) != root:
                 return None
-        return self._store.commit_parts(parts)
+        return self._store.commit_parts(parts) if parts else info
 
     # --- models that are here -----------------------------------------------------------------------------------------
 

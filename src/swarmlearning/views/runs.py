@@ -54,6 +54,7 @@ class Parameters(msgspec.Struct, frozen=True):
     checkin: str
     min_organisations: int
     structure: str
+    outer_optimizer: str = ""
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -240,6 +241,7 @@ def _parameters(state: Training) -> Parameters:
         checkin=", ".join(sorted({each.checkin for each in members})),
         min_organisations=charter.min_organisations if charter else 1,
         structure=terms.structure if terms else "",
+        outer_optimizer=str((terms.outer if terms else None) or ""),
     )
 
 

@@ -20,7 +20,8 @@ ContractState: TypeAlias = Literal["UNINITIALIZED", "INITIALIZED", "RUNNING", "C
 
 class ContractInfo(msgspec.Struct, frozen=True):
     """What a contract lays down. `owner` empty: nobody alone; no `members`: every organisation; others empty or 0:
-    left to the first session. `max_organisation_weight` in thousandths."""
+    left to the first session. `max_organisation_weight` in thousandths. `outer_optimizer` with its learning rate and
+    momentum; empty without one."""
 
     name: str
     owner: str
@@ -33,6 +34,7 @@ class ContractInfo(msgspec.Struct, frozen=True):
     min_peers: int
     structure: str
     transfer: str = "float32"
+    outer_optimizer: str = ""
 
 
 class ContractStatus(msgspec.Struct, frozen=True):
@@ -83,6 +85,7 @@ def contract_info(state: Training) -> ContractInfo:
         min_peers=terms.min_peers if terms else charter.min_peers if charter else 0,
         structure=terms.structure if terms else charter.structure if charter else "",
         transfer=charter.transfer if charter else "float32",
+        outer_optimizer=str((terms.outer if terms else charter.outer if charter else None) or ""),
     )
 
 

@@ -42,6 +42,7 @@ async def info(session: Session, name: str) -> list[Line]:
             "WEIGHTS": found.weights,
             "MAX ORGANISATION WEIGHT": f"{weight / 1000:g}" if weight else "-",
             "MERGE METHOD": found.merge_method or "-",
+            "OUTER OPTIMIZER": found.outer_optimizer or "-",
             "MIN PEERS": found.min_peers or "-",
             "MODEL STRUCTURE": found.structure or "-",
             "TRANSFER": found.transfer,

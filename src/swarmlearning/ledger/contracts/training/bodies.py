@@ -6,6 +6,7 @@ import msgspec
 
 from swarmlearning.choices import CheckinMode, MergeMethod, Transfer
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
+from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step
 from swarmlearning.ledger.fields import Body, Count, Digest, Name, OrganisationId, Positive, Remark, Uid
 
 SubmissionKind: TypeAlias = Literal["trained", "carried", "inactive", "snapshot", "active", "withheld"]
@@ -38,7 +39,8 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     `min_organisations`: sites of so many organisations have to contribute to a round; 0: a majority of three or more
     members, else one. `weights`: each site's own `nodeWeightage`, equal, or the number of training samples that it
     states. `max_organisation_weight`: the largest share of a merge, in thousandths, that the sites of one organisation
-    have together; 0: no limit. Method, minPeers and structure are left to the first session where they are empty or 0.
+    have together; 0: no limit. Method, minPeers and structure are left to the first session where they are empty or 0,
+    and so is the outer optimizer, where none is named here.
 
     `shared`: the contract is of all organisations; the one that has created it has no rights of its own there.
 
@@ -57,6 +59,7 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     structure: BaseDigest = ""
     shared: bool = False
     transfer: Transfer = "float32"
+    outer: OuterOptimizer | None = None
 
 
 class ChangeMembers(Body, frozen=True, omit_defaults=True):
@@ -81,6 +84,8 @@ class OpenSession(Body, frozen=True, omit_defaults=True):
     """A member joins the training. Method, minPeers, structure and `initial` are the contract's from its first
     session on. `initial`: all start from the merged model of round 0, or from that of one contributor.
 
+    `outer`: the outer optimizer that all use; None: results are what was merged.
+
     `samples`: the number of its training samples, 0 where it is not stated.
 
     `origin`: the task for which a SWOP has started this site.
@@ -103,6 +108,7 @@ class OpenSession(Body, frozen=True, omit_defaults=True):
     features: BaseDigest = ""
     samples: Count = 0
     origin: Origin | None = None
+    outer: OuterOptimizer | None = None
 
 
 class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -195,14 +201,17 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclusions: tuple[Exclusion, ...]
 
 
-class Publish(Body, frozen=True):
-    """The leader's merged model. `result` is empty when too few models were usable to merge."""
+class Publish(Body, frozen=True, omit_defaults=True):
+    """The leader's merged model. `result` is empty when too few models were usable to merge.
+
+    `step`: how the result was made of the merge, where an outer step is due."""
 
     round: Count
     term: Count
     result: BaseDigest
     size: Count
     receipt: Receipt
+    step: Step | None = None
 
 
 class ReportPerformance(Body, frozen=True, omit_defaults=True):

@@ -61,6 +61,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         structure=body.structure,
         shared=body.shared,
         transfer=body.transfer,
+        outer=body.outer,
         on_behalf_of=tx.on_behalf_of,
     )
     run, reset_height = (known.run, known.reset_height) if known else (1, 0)
@@ -119,10 +120,12 @@ def check_charter(world: World, state: Training, body: OpenSession, organisation
         (charter.merge_method, body.merge_method, "mergeMethod"),
         (charter.min_peers, body.min_peers, "minPeers"),
         (charter.structure, body.structure, "the model's structure"),
+        (charter.outer, body.outer, "outerOptimizer"),
     ):
         if laid_down and own != laid_down:
             raise Rejection(
-                Code.OTHER_TERMS, f"contract {state.name} was created with {name} {laid_down}; this session has {own}"
+                Code.OTHER_TERMS,
+                f"contract {state.name} was created with {name} {laid_down}; this session has {own or 'none'}",
             )
 
 

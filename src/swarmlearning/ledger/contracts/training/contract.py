@@ -121,6 +121,22 @@ def _open_session(world: World, contract: str, body: OpenSession, tx: Tx) -> Wor
     return world.with_entries({f"training/{contract}": opened})
 
 
+def _before_steps(change: Change) -> Change:
+    """The change under rules that know no outer optimizer: whoever states one is refused, as nodes of releases before
+    these rules do."""
+
+    def changed(world: World, contract: str, body: Any, tx: Tx) -> World:
+        if body.outer is not None:
+            raise Rejection(
+                Code.OLD_RULES,
+                "an outerOptimizer needs rules version 3; an operator switches the network to it: swarm policy "
+                "switch-rules 3",
+            )
+        return change(world, contract, body, tx)
+
+    return changed
+
+
 def _stop(state: Training, body: Stop, tx: Tx) -> Training:
     return sessions.stop(state)
 
@@ -181,6 +197,12 @@ _OF_SLICES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Perm
 }
 
 
+_WITH_STEPS: dict[type[Body], Rule] = {
+    OpenSession: Rule(_open_session, _BY_SL),
+    CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract")),
+}
+
+
 class TrainingContract:
     """Fulfils `Contract`."""
 
@@ -190,8 +212,8 @@ class TrainingContract:
     rules: Mapping[type[Body], Rule] = {
         Depose: Rule(_depose, Permission(SN | SL)),
         Settle: Rule(_settle, Permission(SN | SL)),
-        OpenSession: Rule(_open_session, _BY_SL),
-        CreateContract: Rule(create_uncoded, Permission(OPERATORS), Act("create-contract")),
+        OpenSession: Rule(_before_steps(_open_session), _BY_SL),
+        CreateContract: Rule(_before_steps(create_uncoded), Permission(OPERATORS), Act("create-contract")),
         ChangeMembers: Rule(change_members, Permission(OPERATORS), Act("change-members", owner_alone, present_members)),
         Stop: Rule(_step(_stop), Permission(OPERATORS), Act("stop-contract", reset_alone, _run)),
         Reset: Rule(_step(_reset), Permission(OPERATORS), Act("reset-contract", reset_alone, _run)),
@@ -262,9 +284,6 @@ def _follow(world: World, contract: str, time_ms: int) -> World:
     return world if after is None or after is state else world.with_entries({f"training/{contract}": after})
 
 
-_CREATE_CODED: dict[type[Body], Rule] = {CreateContract: Rule(create, Permission(OPERATORS), Act("create-contract"))}
-
-
 class SlicedTrainingContract(TrainingContract):
     """The same where rounds may be merged in slices: since rules version 3."""
 
@@ -272,7 +291,7 @@ class SlicedTrainingContract(TrainingContract):
         body: rule._replace(change=_followed(rule.change))
         for body, rule in {
             **TrainingContract.rules,
-            **_CREATE_CODED,
+            **_WITH_STEPS,
             **{body: Rule(_step(change), permission) for body, (change, permission) in _OF_SLICES.items()},
         }.items()
     }

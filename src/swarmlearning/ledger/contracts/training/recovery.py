@@ -13,6 +13,7 @@ from swarmlearning.ledger.contracts.training.bodies import Depose, Missing, Sett
 from swarmlearning.ledger.contracts.training.losing import lost_model, misses
 from swarmlearning.ledger.contracts.training.majorities import all_hold, lacking_result, outweigh
 from swarmlearning.ledger.contracts.training.state import Member, Result, Round, Training, alive, needed_organisations
+from swarmlearning.ledger.contracts.training.steps import with_steps
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
     elect_leader,
@@ -199,7 +200,7 @@ def _collected_anew(state: Training, closed: Round, base: str, now_ms: int) -> T
         base_missing=(),
         base_given_up=(),
     )
-    return elect_leader(next_term(msgspec.structs.replace(state, members=members, round=again)))
+    return elect_leader(next_term(with_steps(msgspec.structs.replace(state, members=members, round=again))))
 
 
 def settle(state: Training, body: Settle, uid: str, *, by_sn: bool) -> Training:

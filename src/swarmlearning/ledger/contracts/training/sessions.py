@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts.training.state import (
     enough,
     present_members,
 )
+from swarmlearning.ledger.contracts.training.steps import check_close, check_session
 from swarmlearning.ledger.contracts.training.terms import ANEW, differs, with_session
 from swarmlearning.ledger.contracts.training.transitions import (
     collecting_again,
@@ -53,6 +54,7 @@ def open_session(
     `identity` is what the sender, of this `organisation`, is identified by, `network` the network's id: the order of
     leaders follows from them. Raises `Rejection`.
     """
+    check_session(body)
     if state.over and (state.settled or uid not in state.members):
         raise Rejection(Code.TRAINING_OVER, f"training of contract {state.name} is over; {ANEW}")
     known = state.members.get(uid)
@@ -121,6 +123,7 @@ def changed_address(state: Training, uid: str) -> Training:
 def close_session(state: Training, body: CloseSession, uid: str) -> Training:
     """The member's local training has ended; it stays and contributes by its check-in mode."""
     member = member_of(state, uid)
+    check_close(state, body.checkin)
     if member.finished:
         raise Rejection(Code.CLOSED_ALREADY, f"the session of {uid} is closed already")
     return with_member(state, msgspec.structs.replace(member, finished=True, checkin=body.checkin))

@@ -72,6 +72,7 @@ from swarmlearning.choices import CheckinMode, MergeMethod, Transfer
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.contracts.training.checks import Checks
+from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step, TakenStep
 from swarmlearning.ledger.contracts.training.slices import Link, Slicing
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.ledger.contracts.training.ways import Ways
@@ -92,6 +93,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     frozen: str = ""
     classes: str = ""
     features: str = ""
+    outer: OuterOptimizer | None = None
 
 
 class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,6 +111,7 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     min_peers: int = 0
     structure: str = ""
     shared: bool = False
+    outer: OuterOptimizer | None = None
     on_behalf_of: str = ""
     transfer: Transfer = "float32"
 
@@ -270,7 +273,8 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `slicings`: rounds that are merged in slices, at most the one in progress and that of the standing result. `links`
     are the members' as they state them. `ways`: how long rounds take, with slices and without. `checks`: of the last
-    result that was merged in slices, what members check of it. Rules before version 3 have none of these.
+    result that was merged in slices, what members check of it. `taken`: the outer steps that have made results, and
+    so their momenta (`steps.py`). Rules before version 3 have none of these.
     """
 
     name: str
@@ -293,6 +297,12 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     links: tuple[Link, ...] = ()
     ways: Ways | None = None
     checks: Checks | None = None
+    taken: tuple[TakenStep, ...] = ()
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """The outer steps taken, by the digest of the result."""
+        return {each.result: each.step for each in self.taken}
 
 
 def state_of(world: World, name: str) -> Training:

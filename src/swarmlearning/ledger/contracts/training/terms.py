@@ -20,6 +20,7 @@ _AGREED: Final = {
     "min_peers": "minPeers",
     "structure": "model structure",
     "initial": "SL_INITIAL_SYNC",
+    "outer": "outerOptimizer",
 }
 _NOT_MERGED: Final = {
     "frozen": "the frozen tensors",
@@ -98,8 +99,13 @@ def _takes_part(member: Member) -> bool:
     return member.attendance in ("present", "other-terms")
 
 
-def _agreed(terms: Terms) -> tuple[str | int, ...]:
-    return tuple(getattr(terms, name) for name in _AGREED)
+def _agreed(terms: Terms) -> tuple[str, ...]:
+    return tuple(_text(terms, name) for name in _AGREED)
+
+
+def _text(terms: Terms, name: str) -> str:
+    value = getattr(terms, name)
+    return "none" if value is None else str(value)
 
 
 def _organisations(members: Collection[Member], terms: Terms) -> set[str]:
@@ -118,7 +124,7 @@ def _stated_by_enough(members: Collection[Member], name: str, needed: int) -> st
 def _differences(fixed: Terms, terms: Terms) -> Iterator[str]:
     for name, text in _AGREED.items():
         if getattr(fixed, name) != getattr(terms, name):
-            yield f"{text} is {getattr(fixed, name)}, this session has {getattr(terms, name)}"
+            yield f"{text} is {_text(fixed, name)}, this session has {_text(terms, name)}"
     for name, text in _NOT_MERGED.items():
         if getattr(fixed, name) and getattr(terms, name) not in ("", getattr(fixed, name)):
             yield f"{text} differ from those of the other sites: they are not merged and have to be the same everywhere"
