@@ -9,6 +9,7 @@ from functools import partial
 
 from simulation.faults import FAULTS, FOR_GOOD, JAM_SECONDS, JAMS, OF_A_LEADER, OF_NO_SITE, Fault, strike
 from simulation.moments import MOMENTS
+from simulation.outersteps import is_stepped
 from simulation.scenario import Scenario, traits
 from simulation.site import Plan, Site
 from simulation.swarm import Swarm, Trace
@@ -25,7 +26,7 @@ LARGE = 400
 def varied_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False) -> Swarm:
     """Builds the swarm of this seed and schedules its faults."""
     chance = Chance(seed)
-    swarm = Swarm(chance.scenario(), seed, trace, sliced=sliced)
+    swarm = Swarm(chance.scenario(), seed, trace, sliced=sliced, stepped=is_stepped(seed))
     chance.schedule(swarm)
     return swarm
 

@@ -9,6 +9,7 @@ from functools import partial
 from simulation.chance import strike_at, strike_leader
 from simulation.faults import BRIEF, OF_NO_SITE
 from simulation.moments import MOMENTS
+from simulation.outersteps import is_stepped
 from simulation.scenario import Scenario
 from simulation.site import SETTINGS, Plan, Site
 from simulation.swarm import Swarm, Trace
@@ -25,7 +26,7 @@ def hectic_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False)
     plans = tuple(_plan(dice, index, may_come_late=index >= min_peers) for index in range(count))
     latency, pace = dice.choice(((0.05, 0.2), (0.5, 1.0)))
     scenario = Scenario(plans, min_peers, latency=latency, doubling=0.2, prompt=True)
-    swarm = Swarm(scenario, seed, trace, sliced=sliced)
+    swarm = Swarm(scenario, seed, trace, sliced=sliced, stepped=is_stepped(seed))
     kinds = (dice.choice(BRIEF),) if dice.random() < 0.5 else BRIEF
     for _ in range(dice.randint(2, 10)):
         fault, lasts = dice.choice(kinds), dice.choice((0.1, 1.0, 5.0))

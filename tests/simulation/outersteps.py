@@ -4,6 +4,7 @@ A step's outcome is named by all that it follows from. Who makes it from damaged
 do so when what they have made is not what the ledger states.
 """
 
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 NESTEROV = OuterOptimizer("nesterov", "0.7", "0.9")
 SHARE = 0.3
 """Of the swarms, those that have an outer optimizer."""
+
+
+def is_stepped(seed: int) -> bool:
+    """Whether the swarm of this seed has an outer optimizer."""
+    return random.Random(f"outer {seed}").random() < SHARE
 
 
 def sound(plan: "Plan") -> "Plan":

@@ -18,7 +18,7 @@ from simulation.invariants import Witness
 from simulation.ledger import Log, Presence, Sn
 from simulation.locks import can_begin
 from simulation.moments import Moments
-from simulation.outersteps import NESTEROV, SHARE, sound
+from simulation.outersteps import NESTEROV, sound
 from simulation.scenario import Scenario, is_deposed_at_work, traits
 from simulation.shown import short
 from simulation.site import Site
@@ -67,11 +67,13 @@ class Swarm:
     """`seed` decides in what order things happen. `trace` is called with (seconds, who, what). `sliced`: models are so
     large that rounds are merged in slices."""
 
-    def __init__(self, scenario: Scenario, seed: int, trace: Trace | None = None, *, sliced: bool = False) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, trace: Trace | None = None, *, sliced: bool = False, stepped: bool = False
+    ) -> None:
         self.seed, self.size = seed, LARGE_MODEL if sliced else 1
         self.sliced = sliced
         self.method: MergeMethod = "geomedian" if sliced and random.Random(f"method {seed}").random() < 0.4 else "mean"
-        self.outer = NESTEROV if random.Random(f"outer {seed}").random() < SHARE else None
+        self.outer = NESTEROV if stepped else None
         self.dice = random.Random(f"order {seed}")
         self.clock = Clock(self.dice, scenario.haste)
         self.log = Log()
