@@ -141,10 +141,12 @@ async def test_contracts_are_created_changed_stopped_and_reset(operator: Visitor
         merge_method="mean",
         weights="samples",
         max_organisation_weight="0.5",
+        outer_optimizer="nesterov",
     )
     assert done["command"] == (
         "swarm contract create study --member org-1 --member org-2 --observer org-2 --observers-read-results "
-        "--weights samples --max-organisation-weight 0.5 --merge-method mean --min-peers 2"
+        "--weights samples --max-organisation-weight 0.5 --merge-method mean --min-peers 2 "
+        "--outer-optimizer 'nesterov 0.7 0.9'"
     )
     done = await operator.does("/projects/contracts/change", name="study", without=["org-2"], results="no")
     assert done["command"] == "swarm contract change study --without org-2 --no-observers-read-results"
@@ -152,6 +154,7 @@ async def test_contracts_are_created_changed_stopped_and_reset(operator: Visitor
     assert (await operator.does("/projects/contracts/stop", name=CONTRACT))["kind"] in ("done", "waits")
     assert "is not over" in await operator.fails("/projects/contracts/reset", name=CONTRACT)
     assert "no number" in await operator.fails("/projects/contracts/create", name="x", max_organisation_weight="half")
+    assert "nesterov or adam" in await operator.fails("/projects/contracts/create", name="x", outer_optimizer="lion")
 
 
 async def test_a_question_is_answered_where_its_swop_runs(

@@ -47,6 +47,7 @@ def _add_create(app: FastAPI) -> None:
         structure: Annotated[str, Form(max_length=64)] = "",
         shared: Tick = False,
         transfer: Annotated[Transfer, Form()] = "float32",
+        outer_optimizer: Annotated[str, Form(max_length=60)] = "",
     ) -> Done:
         created = CreateContract(
             members=tuple(member),
@@ -60,6 +61,7 @@ def _add_create(app: FastAPI) -> None:
             structure=structure,
             shared=shared,
             transfer=transfer,
+            outer=acts.outer_optimizer(outer_optimizer),
         )
         words = create_command(name, created, max_organisation_weight)
         return await act(visit, lambda world: acts.create_contract(world, name, created), words, PATH)
@@ -103,6 +105,8 @@ def create_command(name: str, created: CreateContract, share: str = "") -> list[
     words += ["--min-peers", str(created.min_peers)] if created.min_peers else []
     words += ["--structure", created.structure] if created.structure else []
     words += ["--transfer", created.transfer] if created.transfer != "float32" else []
+    if outer := created.outer:
+        words += ["--outer-optimizer", f"{outer.method} {outer.rate} {outer.momentum}"]
     return [*words, "--shared"] if created.shared else words
 
 
