@@ -12,15 +12,15 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from swarmlearning.channel.messages import Fixed, Open, OuterOptimizer, TensorSpec
+from swarmlearning.channel.messages import Fixed, Open, TensorSpec
 from swarmlearning.client import environment, handover
 from swarmlearning.client.errors import SwarmError
 from swarmlearning.client.pace import Pace
 from swarmlearning.client.session import Evaluation, Session
-from swarmlearning.outer import DEFAULTS, METHODS
 from swarmlearning.tensors.file import Array, Tensor, read, write
 
 CONTRACT = "defaultbb.cqdb.sml.hpe"
@@ -89,14 +89,28 @@ def _request(options: argparse.Namespace, tensors: Mapping[str, Tensor]) -> Open
                 name,
                 "F8_E5M2" if options.float8 and name == "layer.bias" else tensor.dtype,
                 tensor.shape,
-                "buffer" if name == "steps" else "parameter",
+                *_role(options, name),
             )
             for name, tensor in sorted(tensors.items())
         ),
         fixed=Fixed(frozen=options.frozen),
         training_samples=options.samples,
-        outer=OuterOptimizer(options.outer, *DEFAULTS[options.outer]) if options.outer else None,
+        **_outer(options),
     )
+
+
+def _role(options: argparse.Namespace, name: str) -> tuple[Any, ...]:
+    """That of a tensor, where an outer optimizer needs it: this script runs with older releases, too."""
+    return ("buffer" if name == "steps" else "parameter",) if options.outer else ()
+
+
+def _outer(options: argparse.Namespace) -> dict[str, Any]:
+    if not options.outer:
+        return {}
+    from swarmlearning.channel.messages import OuterOptimizer
+    from swarmlearning.outer import DEFAULTS
+
+    return {"outer": OuterOptimizer(options.outer, *DEFAULTS[options.outer])}
 
 
 def _meet(options: argparse.Namespace, done: int) -> None:
@@ -130,7 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--min-peers", type=int, default=3)
     parser.add_argument("--method", default="mean")
-    parser.add_argument("--outer", choices=METHODS)
+    parser.add_argument("--outer", choices=("nesterov", "adam"))
     parser.add_argument("--contract", default=CONTRACT)
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--samples", type=int, default=0)
