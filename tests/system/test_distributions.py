@@ -19,7 +19,7 @@ from support.tools import needs
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "swarmlearning"
-CLIENT = {"channel", "client", "tensors", "swci", "__init__.py", "choices.py", "pauses.py", "py.typed"}
+CLIENT = {"channel", "client", "tensors", "swci", "__init__.py", "choices.py", "outer.py", "pauses.py", "py.typed"}
 """Of `swci/` the Python client of the web mode."""
 PLATFORMS = {"hf_transformers.py", "lightning.py", "pyt.py", "sklearn.py", "tf.py"}
 
