@@ -19,8 +19,9 @@ from swarmlearning.merge.carry import carry
 from swarmlearning.merge.changes import Coding, coding_of
 from swarmlearning.merge.encoding import Residual, encode_change
 from swarmlearning.merge.merging import Source, merge
-from swarmlearning.merge.outer import Outer, is_stepped, stepped
-from swarmlearning.tensors.file import Array, Tensor, read, read_header, write
+from swarmlearning.merge.outer import Outer
+from swarmlearning.merge.stepping import take_step
+from swarmlearning.tensors.file import Tensor, read, read_header, write
 from traffictask import SITES, Data, Task, loss_of
 
 OUTER = Outer("nesterov", 0.7, 0.9)
@@ -92,7 +93,7 @@ class _Swarm:
         }
         self._parameters = {name for name, each in model.named_parameters() if each.requires_grad}
         self._sites = [_Site(task, at, seed, each) for at, each in enumerate(data.sites)]
-        self._momentum: dict[str, list[Array]] = {}
+        self._momentum: Path | None = None
 
     def round(self, number: int) -> tuple[int, int]:
         """One round; the bytes that all sites have sent, and that each has received."""
@@ -148,24 +149,16 @@ class _Swarm:
             merged = decoded
         self._result = self._path(f"result-{number % 3}")
         if self._way.outer:
-            self._step(base, merged)
+            self._step(number, base, merged)
         else:
             self._result.write_bytes(merged.read_bytes())
         return received
 
-    def _step(self, base: Path, merged: Path) -> None:
-        before, tensors = read(base), read(merged)
-        result: dict[str, Array] = {}
-        for entry in read_header(base).entries:
-            name, values = entry.name, tensors[entry.name]
-            result[name] = values
-            if is_stepped(name, entry.dtype, self._parameters):
-                step = stepped(
-                    OUTER, entry.dtype, before[name].reshape(-1), values.reshape(-1), self._momentum.get(name)
-                )
-                assert step is not None
-                result[name], self._momentum[name] = step.values.reshape(values.shape), step.moments
-        write(self._result, {name: Tensor.of(values) for name, values in result.items()})
+    def _step(self, number: int, base: Path, merged: Path) -> None:
+        after = self._path(f"momentum-{number % 2}")
+        fault = take_step(OUTER, base, self._momentum, merged, self._parameters, self._result, after)
+        assert not fault, fault
+        self._momentum = after
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"

@@ -51,7 +51,7 @@ def coded_size(transfer: Transfer, count: int) -> int:
     """Bytes of a run of so many values."""
     if transfer == "bfloat16":
         return 2 * count
-    return _scales_size(count) + code_bytes(transfer, count)
+    return scales_before(count) + code_bytes(transfer, count)
 
 
 def code_bytes(transfer: Transfer, count: int) -> int:
@@ -59,13 +59,9 @@ def code_bytes(transfer: Transfer, count: int) -> int:
     return -(-count // 2) if transfer == "int4" else count
 
 
-def _scales_size(count: int) -> int:
-    return _SCALE * -(-count // BLOCK)
-
-
 def scales_before(count: int) -> int:
     """Bytes of the scales of the blocks that begin among the first so many values of a run."""
-    return _scales_size(count)
+    return _SCALE * -(-count // BLOCK)
 
 
 def encode(transfer: Transfer, values: Float64) -> tuple[Array, Float64]:

@@ -19,7 +19,7 @@ from swarmlearning.choices import Transfer
 from swarmlearning.errors import UserError
 from swarmlearning.merge.arithmetic import weighted_mean
 from swarmlearning.merge.coding import decode, encode, scales_before
-from swarmlearning.merge.outer import Outer, stepped
+from swarmlearning.merge.outer import Outer, momentum_dtype, stepped
 from swarmlearning.tensors.file import DTYPES, Array
 
 
@@ -40,8 +40,7 @@ def _mean(dtype: str, rows: Sequence[str], coefficients: Sequence[int]) -> bytes
 
 
 def _step(outer: Outer, dtype: str, base: str, merged: str, *moments: str) -> bytes:
-    kept = "F64" if dtype == "F64" else "F32"
-    before = [_array(kept, each) for each in moments] or None
+    before = [_array(momentum_dtype(dtype), each) for each in moments] or None
     done = stepped(outer, dtype, _array(dtype, base), _array(dtype, merged), before)
     return b"" if done is None else b"".join(each.tobytes() for each in (done.values, *done.moments))
 
