@@ -44,6 +44,7 @@ SAMPLES = {
     "first.what": "only an SN founds a network",
     "with_what": "password",
     "amount": "no",
+    "displayed(str(error), 200)": "a decimal from 0 to below 1, with 6 places at most; it is 7",
     "_instead(found[key])": "answer no where swarm ca sign asks about SL-1",
     "'over' if state.over else 'stopping'": "over",
 }

@@ -180,7 +180,7 @@ def outer_optimizer(text: str) -> OuterOptimizer | None:
     try:
         return OuterOptimizer(method, outer.rate(rate), outer.momentum(momentum))
     except ValueError as error:
-        raise ActError(f"--outer-optimizer {displayed(text)!r}: each number is {displayed(str(error))}") from None
+        raise ActError(f"--outer-optimizer {displayed(text)!r}: each number is {displayed(str(error), 200)}") from None
 
 
 def thousandths(share: str) -> int:
