@@ -11,6 +11,9 @@ MergeMethod: TypeAlias = Literal["mean", "coordmedian", "geomedian"]
 Transfer: TypeAlias = Literal["float32", "bfloat16", "int8", "int4"]
 """How the values of a site's change travel to those who merge; `float32`: whole models, as the script has them."""
 
+TransferBack: TypeAlias = Literal["float32", "int8"]
+"""How what was merged travels back to all sites; `float32`: as a whole model."""
+
 OuterMethod: TypeAlias = Literal["nesterov", "adam"]
 """Outer optimizers: steps that take a round's merge as a direction; `merge/outer.py` has their arithmetic."""
 

@@ -14,7 +14,7 @@ from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.serving import coded_as
 from swarmlearning.ledger.contracts.training.slices import Fault
 from swarmlearning.ledger.contracts.training.state import Charter, empty, state_of
-from swarmlearning.ledger.contracts.training.transfers import check_created, check_reasons, has_feedback
+from swarmlearning.ledger.contracts.training.transfers import check_created, check_reasons, has_feedback, merged_of
 from swarmlearning.ledger.world import World
 
 CODED = Charter("org-1", transfer="int8")
@@ -32,6 +32,8 @@ def test_a_contract_keeps_its_transfer() -> None:
 def test_contracts_without_a_transfer_are_the_bytes_that_they_were() -> None:
     assert "transfer" not in msgspec.json.decode(msgspec.json.encode(CreateContract()))
     assert "transfer" not in msgspec.json.decode(msgspec.json.encode(Charter("org-1")))
+    for plain in (CreateContract(), Charter("org-1"), Publish(0, 0, "", 0, Receipt("mean", (), ()))):
+        assert not {"transfer_back", "change"} & msgspec.json.decode(msgspec.json.encode(plain)).keys()
     with pytest.raises(msgspec.ValidationError, match="int2"):
         msgspec.convert({"kind": "CreateContract", "transfer": "int2"}, CreateContract)
 
@@ -40,6 +42,8 @@ def test_rules_before_version_three_refuse_what_they_do_not_know() -> None:
     check_created(CreateContract(), coded=False)
     with pytest.raises(Rejection, match="this network's rules know no transfer; its operators switch them first"):
         check_created(CreateContract(transfer="int8"), coded=False)
+    with pytest.raises(Rejection, match="this network's rules know no transfer"):
+        check_created(CreateContract(transfer_back="int8"), coded=False)
     receipt = Receipt("mean", (), (Exclusion("b", "malformed", ""),))
     with pytest.raises(Rejection, match="nothing is malformed"):
         check_reasons(Publish(0, 0, "", 0, receipt))
@@ -75,12 +79,43 @@ def test_only_contributions_to_rounds_with_a_base_are_coded(charter: Charter | N
     assert coded_as(play.state, now.base) == coded_as(play.state, first) == coded_as(play.state, "0" * 64) == "float32"
 
 
+def test_a_change_is_stated_where_merges_travel_so_and_counts_as_long_as_the_result_stands() -> None:
+    play = Play("a", "b", charter=Charter("org-1", transfer_back="int8"))
+    play.submit("a", "b")
+    with pytest.raises(Rejection, match="round 0: there is none to be a coded change"):
+        play.publish(change="c" * 64)
+    play.publish()
+    play.report("a", "b")
+    play.submit("a", "b")
+    assert recipe_of(play.state, play.round).back == "int8"
+    with pytest.raises(Rejection, match="round 1: there is due to be a coded change"):
+        play.publish()
+    play.publish(change="c" * 64)
+    assert play.state.change == "c" * 64
+    assert merged_of(play.state) == play.result.digest
+    play.missing("a", "b")
+    play.void()
+    assert play.state.change == merged_of(play.state) == ""
+
+
+def test_a_result_that_is_the_base_has_no_change() -> None:
+    play = Play("a", "b", charter=Charter("org-1", transfer_back="int8"))
+    play.complete_round("a", "b")
+    play.submit("a", "b")
+    base = play.round.base
+    with pytest.raises(Rejection, match="round 1: there is none to be a coded change"):
+        play.publish(result=base, change="c" * 64)
+    play.publish(result=base)
+    assert play.result.digest == base
+
+
 def test_recipes_of_whole_models_have_the_names_that_they_had() -> None:
     play = Play("a", "b")
     play.submit("a", "b")
     recipe = recipe_of(play.state, play.round)
-    assert "transfer" not in msgspec.json.decode(msgspec.json.encode(recipe))
+    assert not {"transfer", "back"} & msgspec.json.decode(msgspec.json.encode(recipe)).keys()
     assert msgspec.structs.replace(recipe, transfer="int8").name != recipe.name
+    assert msgspec.structs.replace(recipe, back="int8").name != recipe.name
 
 
 def test_malformed_codes_concern_the_slice_in_which_they_are() -> None:

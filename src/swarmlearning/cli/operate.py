@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
@@ -101,6 +101,9 @@ def create_contract(
     transfer: Annotated[
         Transfer, typer.Option(help="How sites' values travel to those who merge; all but float32 are fewer bytes.")
     ] = "float32",
+    transfer_back: Annotated[
+        TransferBack, typer.Option(help="How what was merged travels back; int8 is a quarter of the bytes.")
+    ] = "float32",
     connection: Connection,
 ) -> None:
     """Create a training contract, which your organisation then owns, or with --shared nobody alone."""
@@ -116,6 +119,7 @@ def create_contract(
         structure=structure,
         shared=shared,
         transfer=transfer,
+        transfer_back=transfer_back,
         outer=acts.outer_optimizer(outer_optimizer),
     )
     perform(connection, lambda world: acts.create_contract(world, name, created))

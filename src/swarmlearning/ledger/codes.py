@@ -103,6 +103,7 @@ class Code(StrEnum):
     NOT_CHECKER = "not-checker"
     TOO_LATE = "too-late"
     WRONG_STEP = "wrong-step"
+    WRONG_CHANGE = "wrong-change"
 
     # an experiment
     NO_RUN = "no-run"

@@ -23,7 +23,7 @@ import numpy as np
 
 from swarmlearning.choices import Transfer
 from swarmlearning.merge.arithmetic import FLOATS, Float64, narrow, widen
-from swarmlearning.merge.coding import BLOCK, BadCodes, code_bytes, coded_size, decode, scales_before
+from swarmlearning.merge.coding import BLOCK, BadCodes, code_bytes, coded_size, decode, encode, scales_before
 from swarmlearning.merge.constants import finite
 from swarmlearning.tensors.digest import Layout
 from swarmlearning.tensors.file import DTYPES, Array, Entry, Header, read_at
@@ -64,6 +64,15 @@ class Piece(NamedTuple):
     @property
     def values(self) -> int:
         return (self.stop - self.start) // DTYPES[self.entry.dtype].itemsize
+
+
+class Coded(NamedTuple):
+    """Values as a change of others: their codes, as bytes; the values that base and codes give; and the number of
+    blocks that could not be coded."""
+
+    codes: Array
+    values: Array
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,30 @@ def moved(dtype: str, base: Array, negative: Float64) -> Array:
         result = narrow(dtype, widen(dtype, base) - negative)
     usual = finite(dtype, base)
     return result if usual.all() else np.asarray(np.where(usual, result, base))
+
+
+def coded_back(transfer: Transfer, dtype: str, base: Array, merged: Array) -> Coded:
+    """Codes what was merged as a change of the base, these values of a tensor from the beginning of a block on.
+
+    A block that cannot be coded so that its values are finite wherever the base is, is coded as no change.
+    """
+    before = widen(dtype, base)
+    usual = np.isfinite(before)
+    change: Float64 = widen(dtype, merged) - before
+    change[~usual] = 0.0
+    scales, kept = scales_before(len(change)), 0
+    while True:
+        codes, stands_for = encode(transfer, change)
+        wrong = ~np.isfinite(stands_for)
+        if not wrong.any():
+            values = moved(dtype, base, decode(transfer, codes[:scales], codes[scales:], len(change)))
+            wrong = ~finite(dtype, values) & usual
+            if not wrong.any():
+                return Coded(codes, values, kept)
+        blocks = np.unique(np.flatnonzero(wrong) // BLOCK)
+        kept += len(blocks)
+        for block in blocks:
+            change[block * BLOCK : (block + 1) * BLOCK] = 0.0
 
 
 def _decoded(transfer: Transfer, change: int, piece: Piece, begin: int, end: int) -> Float64 | None:

@@ -18,6 +18,7 @@ import numpy as np
 from swarmlearning.choices import Transfer
 from swarmlearning.errors import UserError
 from swarmlearning.merge.arithmetic import weighted_mean
+from swarmlearning.merge.changes import coded_back
 from swarmlearning.merge.coding import decode, encode, scales_before
 from swarmlearning.merge.outer import Outer, momentum_dtype, stepped
 from swarmlearning.tensors.file import DTYPES, Array
@@ -51,6 +52,12 @@ def _coded(transfer: Transfer, values: str) -> bytes:
     codes, _ = encode(transfer, change)
     scales = 0 if transfer == "bfloat16" else scales_before(len(change))
     return codes.tobytes() + decode(transfer, codes[:scales], codes[scales:], len(change)).tobytes()
+
+
+def _back(dtype: str, base: str, merged: str) -> bytes:
+    """Codes of what was merged, and the values that base and codes give."""
+    made = coded_back("int8", dtype, _array(dtype, base), _array(dtype, merged))
+    return made.codes.tobytes() + made.values.tobytes()
 
 
 def _array(dtype: str, bits: str) -> Array:
@@ -213,6 +220,25 @@ VECTORS: Final[tuple[Vector, ...]] = (
         "change in bfloat16",
         lambda: _coded("bfloat16", _CHANGE),
         "803f00bf923d00800000cdbd8000000000000000f0bf000000000000e03f000000000040b2bf000000000000000000000000000000000000000000a0b93f00000000000010b8",
+    ),
+    Vector(
+        "merge sent back, of F32",
+        lambda: _back(
+            "F32",
+            "00000001 80000000 3f800000 3dcccccd 7f800000 c0490fdb 00000000",
+            "00000006 00000000 3f800003 be4ccccd 3f800000 c0490fdc 80000000",
+        ),
+        "1b3b0000008100000001000000000000800000803f9a2d4dbe0000807fdb0f49c000000000",
+    ),
+    Vector(
+        "merge sent back, of BF16",
+        lambda: _back("BF16", "0001 8000 3f80 3dcd 7f7f", "0003 0000 3f81 be4d ff7f"),
+        "0000000000000001000080803fcd3d7f7f",
+    ),
+    Vector(
+        "merge sent back, of F16",
+        lambda: _back("F16", "7a00 8000 3c00 0003", "7aff 0001 3c21 8003"),
+        "81427f000000007b0080003c0300",
     ),
 )
 """All golden vectors. Whatever is computed at every site and has to be the same there has one here."""

@@ -14,6 +14,7 @@
     structure: <digest as an SL logs it>
     shared: false
     transfer: int4
+    transferBack: int8
 
 Every field may be left out; then it is as `swarm contract create` has it without its option.
 """
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from swarmlearning import outer
-from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.documents.reading import Fields, Value, read
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
@@ -43,6 +44,7 @@ FIELDS = (
     "structure",
     "shared",
     "transfer",
+    "transferBack",
 )
 LONGEST_ID = 40
 DIGEST = 64
@@ -58,6 +60,7 @@ def _contract(root: Value) -> CreateContract:
     weights: tuple[Weights, ...] = get_args(Weights)
     methods: tuple[MergeMethod, ...] = get_args(MergeMethod)
     transfers: tuple[Transfer, ...] = get_args(Transfer)
+    backs: tuple[TransferBack, ...] = get_args(TransferBack)
     return CreateContract(
         members=_organisations(fields["members"]),
         observers=_organisations(fields["observers"]),
@@ -70,6 +73,7 @@ def _contract(root: Value) -> CreateContract:
         structure=fields["structure"].optional(lambda each: each.text(DIGEST, DIGEST)) or "",
         shared=fields["shared"].optional(Value.boolean) or False,
         transfer=fields["transfer"].optional(lambda each: each.choice(transfers)) or "float32",
+        transfer_back=fields["transferBack"].optional(lambda each: each.choice(backs)) or "float32",
         outer=_outer(fields),
     )
 

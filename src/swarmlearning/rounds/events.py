@@ -161,7 +161,8 @@ class SiteFailed(_Frozen, frozen=True):
 
 class Merged(_Frozen, frozen=True):
     """The merge of (round, term) is in the local store; `result` is empty when too few models were usable. `step`:
-    how it was made of the merge; what that names is in the store, too."""
+    how it was made of the merge; `change`: the coded change of the base that the merge is. What these name is in the
+    store, too."""
 
     round: int
     term: int
@@ -169,6 +170,7 @@ class Merged(_Frozen, frozen=True):
     size: int
     receipt: Receipt
     step: Step | None = None
+    change: str = ""
 
 
 class Carried(_Frozen, frozen=True):
@@ -261,7 +263,8 @@ class Send(_Frozen, frozen=True):
 
 class Fetch(_Frozen, frozen=True):
     """Fetch the model, or this range of it, from one of these members, the likeliest first. A result of an outer step
-    is made of what was merged, where its base is here; its momentum belongs to it."""
+    is made of what was merged, where its base is here; its momentum belongs to it. What was merged is made of its coded
+    change, in the same way."""
 
     digest: str
     holders: tuple[str, ...]

@@ -118,7 +118,7 @@ class RoundFacts:
         left, or of too few organisations, so that the round is collected again."""
         there = {part.uid for part in body.receipt.contributions} | kept_back(current.submissions, current.base)
         if body.result and not enough(self.training, there):
-            body = msgspec.structs.replace(body, result="", size=0, step=None)
+            body = msgspec.structs.replace(body, result="", size=0, step=None, change="")
         self.send(body)
 
     def accepted(self, body: TrainingBody | Lost, height: int) -> None:
@@ -214,7 +214,7 @@ def _latest(training: Training) -> ModelRef:
 def _named(training: Training, uid: str) -> frozenset[str]:
     result, current = training.result, training.round
     named = [result.digest, result.closed.base] if result else []
-    named += made_by_steps(training)
+    named += [*made_by_steps(training), training.change]
     if result and ((sliced := slicing_of(training, result.closed.number)) or is_open(training)):
         # A slice of it that is lost is merged again, of all contributions; whoever checks the result reads them, too.
         named += [entry.digest for each, entry in result.closed.submissions.items() if sliced or each == uid]

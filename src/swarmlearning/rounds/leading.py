@@ -29,7 +29,7 @@ from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, sli
 from swarmlearning.ledger.contracts.training.state import Round, awaited, enough
 from swarmlearning.ledger.contracts.training.steps import takes_steps
 from swarmlearning.ledger.contracts.training.submissions import Submission, contributing, kept_back
-from swarmlearning.ledger.contracts.training.transfers import transfer_in
+from swarmlearning.ledger.contracts.training.transfers import back_in, transfer_in
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer, Work
 from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
@@ -87,7 +87,8 @@ class Leading:
         facts.timers.succeeded(MERGING)
         if done.result and done.result != current.base:
             facts.made(done.result, done.step)
-        facts.publish(current, Publish(done.round, done.term, done.result, done.size, done.receipt, done.step))
+        change = done.change if done.result != current.base else ""
+        facts.publish(current, Publish(done.round, done.term, done.result, done.size, done.receipt, done.step, change))
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
@@ -240,10 +241,11 @@ class Leading:
     def _waits_for_base(self, current: Round) -> bool:
         """Returns whether the previous model is still to come: from it each model's influence is measured, but a round
         can do without it, where whoever has it serves it too slowly (seed 60000862). Changes of it are of no use alone,
-        and without it there is no outer step."""
+        and without it there is no outer step, and no change to what is merged."""
         facts = self._facts
-        steps = takes_steps(facts.training, current) and current.base not in self._spared(current)
-        if steps or transfer_in(facts.training, current.base) != "float32":
+        back = takes_steps(facts.training, current) or back_in(facts.training, current.base) != "float32"
+        needs_it = back and current.base not in self._spared(current)
+        if needs_it or transfer_in(facts.training, current.base) != "float32":
             return current.base not in facts.held
         if current.base not in facts.work.fetching | facts.postponed:
             return False

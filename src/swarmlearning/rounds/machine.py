@@ -257,7 +257,10 @@ class RoundMachine:
             needed.add(self._carrying.model.digest)
         needed |= self._releasing.needed(needed) | self._sharing.needed
         needed.update(
-            digest for body in facts.sent if isinstance(body, Publish) for digest in (body.result, *made_of(body.step))
+            digest
+            for body in facts.sent
+            if isinstance(body, Publish)
+            for digest in (body.result, body.change, *made_of(body.step))
         )
         needed.discard("")
         if needed != self._kept:

@@ -64,6 +64,7 @@ from swarmlearning.sl.recomputing import Recomputing
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
+from swarmlearning.sl.wayback import WayBack
 from swarmlearning.tensors.digest import Layout
 from swarmlearning.views.times import What
 
@@ -140,6 +141,7 @@ class Effects:
         )
         self.sums = self._slices.sums
         self._outer = OuterSteps(store, emit, ml.stepped, self._count)
+        self._back = WayBack(store, giving, emit, self._count)
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
 
@@ -241,15 +243,16 @@ class Effects:
                     self._emit(Fetched(digest))
 
     async def _get(self, digest: str, sources: Sequence[Source], links: Links, pin: Pin) -> None:
-        """Fetches a model; a result of an outer step is made of what was merged, where that can be, and has its
-        momentum then. Raises `TransferError`, `StoreError`, `MergeError` and `DifferentStep`."""
+        """Fetches a model; a result of an outer step is made of what was merged, and that of its change, where that can
+        be; it has its momentum then. Raises `TransferError`, `StoreError`, `MergeError` and `DifferentStep`."""
 
         async def get(wanted: str, size: int | None) -> None:
             height, own = self._follower.chain.height, self._ml.model_size
             known = size or self._slices.size_of(wanted, self._training, own)
             await self._fetcher.fetch(wanted, sources, size=known, height=height, watcher=links)
 
-        await self._outer.obtain(self._training, digest, get, pin)
+        training = self._training
+        await self._outer.obtain(training, digest, self._back.getting(training, get, pin), pin)
 
     def _came(self, size: int) -> None:
         """Bytes that have been fetched."""
@@ -335,7 +338,7 @@ class Effects:
             else:
                 self._remember(merged.result, "")  # made here
                 if merged.result:
-                    await self._giving.made_public(merged.result, *made_of(merged.step))
+                    await self._giving.made_public(merged.result, merged.change, *made_of(merged.step))
                 self._emit(merged)
 
     async def _assemble(self, task: Assemble) -> None:

@@ -53,5 +53,5 @@ class Giving:
     async def made_public(self, *digests: str) -> None:
         """Notes models that this node has fetched from others, or merged of what they can have."""
         if self._lock is not None:
-            for digest in digests:
+            for digest in filter(None, digests):
                 await self._lock.made_public(digest)

@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,9 +17,10 @@ from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason
 from swarmlearning.ledger.contracts.training import weighing
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
-from swarmlearning.ledger.contracts.training.transfers import transfer_in
+from swarmlearning.ledger.contracts.training.transfers import back_in, transfer_in
 from swarmlearning.ledger.contracts.training.transitions import terms_of
 from swarmlearning.merge import merging
+from swarmlearning.merge.back import code_model
 from swarmlearning.merge.carry import carry
 from swarmlearning.merge.influence import Influence
 from swarmlearning.merge.merging import MergeReceipt, Reason, Source, TooFewModels, merge
@@ -27,8 +29,10 @@ from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
 from swarmlearning.sl.codings import Codings
-from swarmlearning.tensors.digest import Format, ModelDigest
+from swarmlearning.tensors.digest import Format, ModelDigest, digest_laid_out
 from swarmlearning.tensors.structure import NO_ROLES, Roles
+
+logger = logging.getLogger("swarm.SL")
 
 T = TypeVar("T")
 
@@ -68,7 +72,8 @@ async def merge_round(
         return _without_result(task, method, known)
     if {entry.digest for entry in task.submissions if entry.weight} <= {task.base}:
         return _unchanged(task, training, store)
-    sources, misshapen = _sources(task, training, store, codings or Codings(store))
+    codings = codings or Codings(store)
+    sources, misshapen = _sources(task, training, store, codings)
     known = (*known, *misshapen)
     previous = store.path(task.base) if task.base and store.has(task.base) else None
     out, minimum = store.temporary(), max(1, counted - len(silent))
@@ -80,6 +85,7 @@ async def merge_round(
             weigh = partial(weighing.coefficients, training)
             merge_all = partial(fitting, method, sources, previous, out, weigh=weigh, influence=True)
             done = await in_thread(lambda read: merge_all(on_read=read), on_read)
+        change = await _coded_back(task.base, training, store, codings, out, on_read, pin)
         info = await store.adopt(out, pin, format)
     except TooFewModels as failure:
         out.unlink(missing_ok=True)
@@ -88,7 +94,7 @@ async def merge_round(
         out.unlink(missing_ok=True)
         raise
     receipt = _receipt(method, task.submissions, done, (*known, *_excluded(done.excluded)))
-    return Merged(task.round, task.term, info.root, info.size, receipt)
+    return Merged(task.round, task.term, info.root, info.size, receipt, change=change)
 
 
 async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin | None = None) -> ModelDigest:
@@ -104,6 +110,39 @@ async def carry_over(task: Carry, store: TensorStore, on_read: OnRead, pin: Pin 
         return await store.adopt(out, pin, store.digest_info(task.digest).layout.format)
     finally:
         out.unlink(missing_ok=True)
+
+
+async def _coded_back(
+    base: str, training: Training, store: TensorStore, codings: Codings, merged: Path, on_read: OnRead, pin: Pin | None
+) -> str:
+    """Where merges travel back as changes, stores the coded change of what was merged, and puts what that stands for in
+    its place. The digest of the change; empty where there is none. Raises `MergeError` and `StoreError`."""
+    back = back_in(training, base)
+    if back == "float32":
+        return ""
+    coding = codings.of(back, store.digest_info(base))
+    assert coding is not None
+    change, before = store.temporary(), store.path(base)
+    try:
+        say_kept(await in_thread(lambda read: code_model(coding, before, merged, change, read), on_read))
+        with store.writing(change, coding.layout.size):
+            info = await asyncio.to_thread(digest_laid_out, change, coding.layout)
+        if pin is not None:
+            pin.add(info.root)
+        if not store.has(info.root):
+            store.commit(change, info)
+        return info.root
+    finally:
+        change.unlink(missing_ok=True)
+
+
+def say_kept(blocks: int) -> None:
+    """Tells people of blocks of values that could not be coded."""
+    if blocks:
+        logger.warning(
+            "%d blocks of 64 merged values cannot be coded (not finite, or too large): there the model stays as it was",
+            blocks,
+        )
 
 
 def _sources(

@@ -93,7 +93,7 @@ def _may_read_in(world: World, state: Training, uid: str, reader: Peer, digest: 
             world, state, reader.organisation, reader.role, final=final
         )
         return people or not uids.isdisjoint(state.members)
-    if digest in made_by_steps(state):
+    if digest in made_by_steps(state) | {state.change}:
         return not uids.isdisjoint(state.members)
     return current is not None and _reads_single(current, uids) and _has_contributed(current, uid, digest)
 

@@ -34,6 +34,7 @@ class ContractInfo(msgspec.Struct, frozen=True):
     min_peers: int
     structure: str
     transfer: str = "float32"
+    transfer_back: str = "float32"
     outer_optimizer: str = ""
 
 
@@ -85,6 +86,7 @@ def contract_info(state: Training) -> ContractInfo:
         min_peers=terms.min_peers if terms else charter.min_peers if charter else 0,
         structure=terms.structure if terms else charter.structure if charter else "",
         transfer=charter.transfer if charter else "float32",
+        transfer_back=charter.transfer_back if charter else "float32",
         outer_optimizer=str((terms.outer if terms else charter.outer if charter else None) or ""),
     )
 

@@ -142,11 +142,13 @@ async def test_contracts_are_created_changed_stopped_and_reset(operator: Visitor
         weights="samples",
         max_organisation_weight="0.5",
         outer_optimizer="nesterov",
+        transfer="int4",
+        transfer_back="int8",
     )
     assert done["command"] == (
         "swarm contract create study --member org-1 --member org-2 --observer org-2 --observers-read-results "
         "--weights samples --max-organisation-weight 0.5 --merge-method mean --min-peers 2 "
-        "--outer-optimizer 'nesterov 0.7 0.9'"
+        "--transfer int4 --transfer-back int8 --outer-optimizer 'nesterov 0.7 0.9'"
     )
     done = await operator.does("/projects/contracts/change", name="study", without=["org-2"], results="no")
     assert done["command"] == "swarm contract change study --without org-2 --no-observers-read-results"

@@ -46,6 +46,7 @@ async def info(session: Session, name: str) -> list[Line]:
             "MIN PEERS": found.min_peers or "-",
             "MODEL STRUCTURE": found.structure or "-",
             "TRANSFER": found.transfer,
+            "TRANSFER BACK": found.transfer_back,
         }
     )
 

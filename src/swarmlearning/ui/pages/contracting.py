@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import FastAPI, Form
 
-from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.operator import acts
 from swarmlearning.ui.pages.acting import Done, act, action
@@ -47,6 +47,7 @@ def _add_create(app: FastAPI) -> None:
         structure: Annotated[str, Form(max_length=64)] = "",
         shared: Tick = False,
         transfer: Annotated[Transfer, Form()] = "float32",
+        transfer_back: Annotated[TransferBack, Form()] = "float32",
         outer_optimizer: Annotated[str, Form(max_length=60)] = "",
     ) -> Done:
         created = CreateContract(
@@ -61,6 +62,7 @@ def _add_create(app: FastAPI) -> None:
             structure=structure,
             shared=shared,
             transfer=transfer,
+            transfer_back=transfer_back,
             outer=acts.outer_optimizer(outer_optimizer),
         )
         words = create_command(name, created, max_organisation_weight)
@@ -105,6 +107,7 @@ def create_command(name: str, created: CreateContract, share: str = "") -> list[
     words += ["--min-peers", str(created.min_peers)] if created.min_peers else []
     words += ["--structure", created.structure] if created.structure else []
     words += ["--transfer", created.transfer] if created.transfer != "float32" else []
+    words += ["--transfer-back", created.transfer_back] if created.transfer_back != "float32" else []
     if outer := created.outer:
         words += ["--outer-optimizer", f"{outer.method} {outer.rate} {outer.momentum}"]
     return [*words, "--shared"] if created.shared else words

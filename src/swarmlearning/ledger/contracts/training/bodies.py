@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from swarmlearning.choices import CheckinMode, MergeMethod, Transfer
+from swarmlearning.choices import CheckinMode, MergeMethod, Transfer, TransferBack
 from swarmlearning.ledger.contracts.network.bodies import MAX_ORGANISATIONS
 from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step
 from swarmlearning.ledger.fields import Body, Count, Digest, Name, OrganisationId, Positive, Remark, Uid
@@ -45,7 +45,8 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     `shared`: the contract is of all organisations; the one that has created it has no rights of its own there.
 
     `transfer`, since rules version 3: how values travel to those who merge, in rounds that have a base. Other than
-    `float32`, sites give coded changes of the base (`merge/changes.py`) in place of models.
+    `float32`, sites give coded changes of the base (`merge/changes.py`) in place of models. `transfer_back`: how what
+    was merged travels to all; other than `float32`, it is a coded change of the base, too.
     """
 
     members: Organisations = ()
@@ -60,6 +61,7 @@ class CreateContract(Body, frozen=True, omit_defaults=True):
     shared: bool = False
     transfer: Transfer = "float32"
     outer: OuterOptimizer | None = None
+    transfer_back: TransferBack = "float32"
 
 
 class ChangeMembers(Body, frozen=True, omit_defaults=True):
@@ -204,7 +206,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Publish(Body, frozen=True, omit_defaults=True):
     """The leader's merged model. `result` is empty when too few models were usable to merge.
 
-    `step`: how the result was made of the merge, where an outer step is due."""
+    `step`: how the result was made of the merge, where an outer step is due. `change`: the coded change of the base
+    that the merge is, where merges travel so and one leader has made this one."""
 
     round: Count
     term: Count
@@ -212,6 +215,7 @@ class Publish(Body, frozen=True, omit_defaults=True):
     size: Count
     receipt: Receipt
     step: Step | None = None
+    change: BaseDigest = ""
 
 
 class ReportPerformance(Body, frozen=True, omit_defaults=True):

@@ -61,6 +61,7 @@ def create(world: World, contract: str, body: CreateContract, tx: TxContext) -> 
         structure=body.structure,
         shared=body.shared,
         transfer=body.transfer,
+        transfer_back=body.transfer_back,
         outer=body.outer,
         on_behalf_of=tx.on_behalf_of,
     )

@@ -8,7 +8,7 @@ from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Capacity, Contributor, Recipe, Slicing, divide, stated
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.submissions import kept_back
-from swarmlearning.ledger.contracts.training.transfers import transfer_in
+from swarmlearning.ledger.contracts.training.transfers import back_in, transfer_in
 from swarmlearning.ledger.contracts.training.transitions import place_in
 from swarmlearning.ledger.contracts.training.weighing import coefficients, median_of_few
 
@@ -33,8 +33,8 @@ def recipe_of(state: Training, current: Round, slicing: Slicing | None = None) -
             parts = weighed(parts, few)
         else:
             look = 1
-    transfer = transfer_in(state, current.base)
-    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, look, transfer)
+    ways = transfer_in(state, current.base), back_in(state, current.base)
+    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, look, *ways)
 
 
 def weighed(parts: Collection[Contributor], shares: Collection[int]) -> tuple[Contributor, ...]:
@@ -60,6 +60,8 @@ def is_divisible(state: Training, current: Round) -> bool:
     single = terms is not None and terms.initial == "one" and current.number == 0
     if terms is None or terms.merge_method not in SLICED_METHODS or single or not model_size(state, current):
         return False
+    if back_in(state, current.base) != "float32":
+        return False  # its leader codes the change to what was merged
     if terms.merge_method == LOOKED_AT and len(parts) > MOST_LOOKED_AT:
         return False
     return len({one.digest for one in parts}) >= 2 and len(_mergers(state, current)) >= 2

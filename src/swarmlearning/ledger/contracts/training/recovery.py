@@ -176,8 +176,8 @@ def _void_result(state: Training, result: Result, now_ms: int) -> Training:
         for uid, member in state.members.items()
     }
     gone = result.digest == result.closed.base  # then the model before is nowhere either: all begin with what they have
-    state = msgspec.structs.replace(state, members=members, result=None, over=False, rounds=result.closed.number)
     closed = result.closed
+    state = msgspec.structs.replace(state, members=members, result=None, over=False, rounds=closed.number, change="")
     closed = msgspec.structs.replace(closed, deposed=(*closed.deposed, result.leader), voids=closed.voids + 1)
     return _collected_anew(state, closed, "" if gone else closed.base, now_ms)
 

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.ledger.canonical import canonical, sha256
 from swarmlearning.ledger.contracts.training.bodies import Exclusion
 
@@ -70,7 +70,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `look`: 0, or the number of a look, which is about the median of the first three models, the second one about the
     weighted mean of all; the coefficients are the weights then, in the first one those that were submitted.
-    `transfer`: how the contributors' changes of the base are coded; `float32`: they give whole models.
+    `transfer`: how the contributors' changes of the base are coded; `float32`: they give whole models. `back`: how the
+    change from the base to what is merged of them is coded, which is the result then; `float32`: the merge itself is.
     """
 
     network: str
@@ -82,6 +83,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     contributors: tuple[Contributor, ...]
     look: int = 0
     transfer: Transfer = "float32"
+    back: TransferBack = "float32"
 
     @property
     def name(self) -> str:

@@ -68,7 +68,7 @@ from typing import Literal
 
 import msgspec
 
-from swarmlearning.choices import CheckinMode, MergeMethod, Transfer
+from swarmlearning.choices import CheckinMode, MergeMethod, Transfer, TransferBack
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.contracts.training.checks import Checks
@@ -114,6 +114,7 @@ class Charter(msgspec.Struct, frozen=True, omit_defaults=True):
     outer: OuterOptimizer | None = None
     on_behalf_of: str = ""
     transfer: Transfer = "float32"
+    transfer_back: TransferBack = "float32"
 
     @property
     def sole_owner(self) -> str:
@@ -274,7 +275,8 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     `slicings`: rounds that are merged in slices, at most the one in progress and that of the standing result. `links`
     are the members' as they state them. `ways`: how long rounds take, with slices and without. `checks`: of the last
     result that was merged in slices, what members check of it. `taken`: the outer steps that have made results, and
-    so their momenta (`steps.py`). Rules before version 3 have none of these.
+    so their momenta (`steps.py`). `change`: the coded change of the base that the merge of the standing result is,
+    where one leader has made it and merges travel so. Rules before version 3 have none of these.
     """
 
     name: str
@@ -298,6 +300,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     ways: Ways | None = None
     checks: Checks | None = None
     taken: tuple[TakenStep, ...] = ()
+    change: str = ""
 
     @property
     def steps(self) -> dict[str, Step]:

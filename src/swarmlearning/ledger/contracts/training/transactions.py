@@ -36,6 +36,7 @@ from swarmlearning.ledger.contracts.training.state import (
 )
 from swarmlearning.ledger.contracts.training.steps import check_step, with_steps
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission, kept_back
+from swarmlearning.ledger.contracts.training.transfers import check_change
 from swarmlearning.ledger.contracts.training.transitions import (
     collecting_again,
     elect_leader,
@@ -152,6 +153,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         return collect_again(state, current, body.receipt.exclusions)
     check_result(state, current, body)
     check_step(state, current, body)
+    check_change(state, current, body)
     same = state.result if body.result == current.base else None  # whoever held it, holds it
     result = Result(
         digest=body.result,
@@ -168,7 +170,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     state = msgspec.structs.replace(
         state, result=result, members=_credited(state, current, result, uid), rounds=current.number + 1
     )
-    state = with_steps(state, body.result, body.step)
+    state = with_steps(msgspec.structs.replace(state, change=body.change), body.result, body.step)
     finished = [uid for uid, member in state.members.items() if member.finished]
     if state.stopping or enough(state, finished):
         return msgspec.structs.replace(state, round=None, over=True)
@@ -216,7 +218,7 @@ def _reached_holder(state: Training, result: Result, uid: str) -> Training:
 
 
 def _require_no_result(state: Training, body: Publish) -> None:
-    if body.result or body.step:
+    if body.result or body.step or body.change:
         raise Rejection(
             Code.BELOW_MIN_PEERS,
             f"{len(body.receipt.contributions)} usable models are fewer than minPeers {terms_of(state).min_peers}"

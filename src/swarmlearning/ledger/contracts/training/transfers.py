@@ -1,15 +1,44 @@
-"""How what sites contribute travels: whole models, or coded changes of the round's base (`merge/changes.py`). Pure."""
+"""How what sites contribute travels, and what was merged travels back: whole models, or coded changes of the round's
+base (`merge/changes.py`). Pure.
 
-from swarmlearning.choices import MergeMethod, Transfer
+Where merges travel back as changes, the merge *is* what base and decoded change give. So it has two names on the
+ledger, its own and that of the change: whoever has the base fetches the change, all others the model.
+"""
+
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.bodies import CreateContract, Publish
-from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.contracts.training.state import Round, Training
 
 
 def transfer_in(state: Training, base: str) -> Transfer:
     """How models travel to those who merge them in a round with this base; without one there is nothing to change."""
     return state.charter.transfer if state.charter and base else "float32"
+
+
+def back_in(state: Training, base: str) -> TransferBack:
+    """How what is merged travels back in a round with this base."""
+    return state.charter.transfer_back if state.charter and base else "float32"
+
+
+def merged_of(state: Training) -> str:
+    """What was merged for the standing result: the result itself, but where an outer step was taken from there; empty
+    without a result."""
+    if state.result is None:
+        return ""
+    step = state.steps.get(state.result.digest)
+    return step.merged if step else state.result.digest
+
+
+def check_change(state: Training, current: Round, body: Publish) -> None:
+    """Raises `Rejection` unless a coded change is stated where one is due, and only there: of a round merged in slices
+    each slice's is stated by who has merged it."""
+    sliced = any(each.round == current.number for each in state.slicings)
+    due = back_in(state, current.base) != "float32" and body.result != current.base and not sliced
+    if due != bool(body.change):
+        is_due = "is due" if due else "is none"
+        raise Rejection(Code.WRONG_CHANGE, f"round {current.number}: there {is_due} to be a coded change to its merge")
 
 
 def has_feedback(method: MergeMethod) -> bool:
@@ -29,7 +58,7 @@ def check_transfer(transfer: Transfer, method: MergeMethod | None) -> None:
 
 def check_created(body: CreateContract, *, coded: bool) -> None:
     """Raises `Rejection` for a contract whose transfer is not possible; `coded`: the rules know of coded changes."""
-    if body.transfer != "float32" and not coded:
+    if not body.transfer == body.transfer_back == "float32" and not coded:
         raise Rejection(
             Code.OTHER_TERMS,
             "this network's rules know no transfer; its operators switch them first: swarm policy switch-rules",

@@ -1,0 +1,130 @@
+"""What was merged travels back as a coded change: real processes, and the bytes that they receive."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from support.certs import make_workspace
+from support.operating import Operator
+from support.processes import Processes
+from support.swarm import Gate, Swarm, assert_complete
+from swarmlearning.ledger.contracts.training.state import Training
+from swarmlearning.ledger.history import steps
+from swarmlearning.ordering.local import read_chain_file
+from swarmlearning.views.times import RoundTimes
+
+CONTRACT = "back"
+SMALL = 20_000
+"""Rows of 8 values: 640 KB, merged by one leader."""
+INT4, INT8 = 0.14, 0.27
+"""Of a model's bytes, at most."""
+CODED = ("--transfer", "int4", "--transfer-back", "int8")
+
+
+@pytest.fixture
+def swarm(processes: Processes, tmp_path: Path) -> Swarm:
+    names = ["SN-1", "SL-1", "SL-2", "SL-3", "SWCI-1"]
+    return Swarm(processes, tmp_path, make_workspace(tmp_path / "cert", names))
+
+
+def created(swarm: Swarm, size: int, *options: str) -> list[str]:
+    """Starts the SN, creates the contract, and returns the options of a script."""
+    swarm.start_sn()
+    Operator(swarm).does("contract", "create", CONTRACT, *options)
+    return ["--contract", CONTRACT, "--size", str(size)]
+
+
+def received(swarm: Swarm, index: int) -> int:
+    """Bytes of models and changes that a site has fetched, as its diary has them."""
+    found: dict[tuple[str, int], int] = {}
+    for record in diary(swarm, index):
+        for span in record.spans:
+            if span.what == "fetch":
+                key = span.uid, record.begun_ms + span.begin
+                found[key] = max(found.get(key, 0), span.bytes)
+    return sum(found.values())
+
+
+def diary(swarm: Swarm, index: int) -> Iterator[RoundTimes]:
+    lines = (swarm.directory / f"sl-{index}" / "rounds.jsonl").read_bytes().splitlines()
+    yield from (msgspec.json.decode(line, type=RoundTimes) for line in lines)
+
+
+def changes(swarm: Swarm) -> dict[int, str]:
+    """By round that has changed the model, the coded change that its merge is."""
+    chains = (step.chain for step in steps(read_chain_file(swarm.directory / "sn" / "chain.sqlite")))
+    results = ((state.result, state.change) for state in (swarm.training(chain, CONTRACT) for chain in chains))
+    return {one.closed.number: change for one, change in results if one and one.digest != one.closed.base}
+
+
+def is_awaited_again(state: Training, uid: str) -> bool:
+    return uid in state.members and state.members[uid].incarnation == 2 and state.members[uid].awaited
+
+
+def test_a_site_receives_a_quarter_of_what_was_merged_also_with_an_outer_step(swarm: Swarm) -> None:
+    rounds, model = 6, 32 * SMALL
+    ml = [*created(swarm, SMALL, *CODED), "--rounds", str(rounds), "--outer", "nesterov"]
+    assert_complete([swarm.start_sl(index, *ml) for index in (1, 2, 3)])
+    made = changes(swarm)
+    assert not made.pop(0)  # it has no base
+    assert sorted(made) == [*range(1, rounds)]
+    assert len({*made.values()} - {""}) == len(made)
+    # In each round a leader takes in two models, and gives out two.
+    at_most = 4 + (rounds - 1) * (2 * INT4 + 2 * INT8)
+    assert 4 < sum(received(swarm, index) for index in (1, 2, 3)) / model < at_most
+
+
+def test_newcomers_and_sites_with_a_lost_disk_fetch_the_model(swarm: Swarm, gate: Gate) -> None:
+    ml = [*created(swarm, SMALL, "--transfer-back", "int8"), "--min-peers", "2"]
+    holds = ("--hold-at", "3", "--hold-at", "5", "--gate", str(gate.path))
+    sites = [swarm.start_sl(index, *ml, "--rounds", "7", *holds) for index in (1, 2)]
+    swarm.until(lambda state: state.rounds == 3, CONTRACT)
+    late = swarm.start_sl(3, *ml, "--rounds", "4")
+    uids = [site.ready["uid"] for site in (*sites, late)]
+    swarm.until(lambda state: uids[2] in state.members and state.members[uids[2]].awaited, CONTRACT)
+    gate.let(2)
+    swarm.until(
+        lambda state: state.rounds == 5 and state.result is not None and len(state.result.holders) == 3, CONTRACT
+    )
+    sites[1].kill()
+    shutil.rmtree(swarm.directory / "sl-2" / "models")
+    sites[1] = swarm.start_sl(2, *ml, "--rounds", "2")
+    swarm.until(lambda state: is_awaited_again(state, uids[1]), CONTRACT)
+    gate.let(1)
+    assert_complete([*sites, late])
+    made = changes(swarm)
+    assert not made.pop(0)
+    assert len({*made.values()} - {""}) == len(made) >= 6
+
+
+LIAR = """
+from swarmlearning.sl import merging
+
+honest = merging.code_model
+
+def lie(coding, base, merged, change, on_read):
+    kept = honest(coding, base, merged, change, on_read)
+    with merged.open("r+b") as file:
+        file.seek(coding.header.data_start + 4096)
+        file.write(bytes(256))
+    return kept
+
+merging.code_model = lie
+"""
+
+
+def test_where_a_change_gives_another_model_than_the_ledger_states_the_model_is_fetched(
+    swarm: Swarm, tmp_path: Path
+) -> None:
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    (hostile / "sitecustomize.py").write_text(LIAR)
+    ml = [*created(swarm, SMALL, "--transfer-back", "int8"), "--rounds", "4"]
+    sites = [swarm.start_sl(index, *ml) for index in (1, 2)]
+    liar = swarm.start_sl(3, *ml, environment={"PYTHONPATH": str(hostile)})
+    assert_complete([*sites, liar])
+    text = "".join(site.output for site in sites)
+    assert "with the base it gives another model than the ledger states" in text
