@@ -31,6 +31,12 @@ node_app = typer.Typer(help="The nodes of the network.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the training contract.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+TransferOption = Annotated[
+    Transfer, typer.Option(help="How sites' values travel to those who merge; all but float32 are fewer bytes.")
+]
+TransferBackOption = Annotated[
+    TransferBack, typer.Option(help="How what was merged travels back; int8 is a quarter of the bytes.")
+]
 
 
 # --- contracts ------------------------------------------------------------------------------------------------------
@@ -98,12 +104,8 @@ def create_contract(
     shared: Annotated[
         bool, typer.Option("--shared", help="Of all organisations: any operator resets it once its training is over.")
     ] = False,
-    transfer: Annotated[
-        Transfer, typer.Option(help="How sites' values travel to those who merge; all but float32 are fewer bytes.")
-    ] = "float32",
-    transfer_back: Annotated[
-        TransferBack, typer.Option(help="How what was merged travels back; int8 is a quarter of the bytes.")
-    ] = "float32",
+    transfer: TransferOption = "float32",
+    transfer_back: TransferBackOption = "float32",
     connection: Connection,
 ) -> None:
     """Create a training contract, which your organisation then owns, or with --shared nobody alone."""
