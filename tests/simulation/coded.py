@@ -55,9 +55,11 @@ class CodedWitness:
         self._shown: set[tuple[str, int, str]] = set()
 
     def shows(self, site: "Site", training: Training) -> None:
-        """A site's machine is shown this state."""
-        if training.result is not None:
-            self._shown.add((site.uid, site.life, training.result.digest))
+        """A site's machine is shown this state. A round that leaves its base as it is does not say what that was made of
+        (seed 5237)."""
+        result = training.result
+        if result is not None and result.digest != result.closed.base:
+            self._shown.add((site.uid, site.life, result.digest))
 
     def made(self, site: "Site", task: Release, change: str, piece: str) -> None:
         """A site has coded the change that this piece of work is. It adds the rest that counts, or none."""

@@ -16,8 +16,9 @@ such that all end at the same time.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from fractions import Fraction
+from functools import cached_property
 from statistics import median_low
 from typing import Final, NamedTuple
 
@@ -91,7 +92,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
         return sha256(canonical(self))
 
 
-class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
+class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """The chunks in these units, from `start` to before `stop`. `merger`: who is to merge it; `former`: who was before.
 
     `roots`: by merger, the digest that it has stated of the slice's chunks. `copies`: by such a digest, others that
@@ -116,12 +117,12 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
         """Its length."""
         return self.stop - self.start
 
-    @property
-    def readers(self) -> set[str]:
+    @cached_property
+    def readers(self) -> frozenset[str]:
         """Those that may read it of the contributors' models, or have."""
-        return {self.merger, *self.former}
+        return frozenset((self.merger, *self.former))
 
-    @property
+    @cached_property
     def root(self) -> str:
         """The digest that counts, which most mergers have stated; empty while there is none."""
         if self.ruled or not self.roots:
@@ -131,19 +132,19 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True):
         (first, count), *others = Counter(self.roots.values()).most_common(2)
         return "" if others and others[0][1] == count else first
 
-    @property
-    def holders(self) -> set[str]:
+    @cached_property
+    def holders(self) -> frozenset[str]:
         """Who has stated that it holds the slice with that digest; in a look, what it sees of it."""
         root = self.root
         if not root:
-            return set(self.seen)
-        return {uid for uid, stated in self.roots.items() if stated == root}.union(self.copies.get(root, ()))
+            return frozenset(self.seen)
+        return frozenset(uid for uid, stated in self.roots.items() if stated == root).union(self.copies.get(root, ()))
 
-    @property
-    def contradicted(self) -> set[str]:
+    @cached_property
+    def contradicted(self) -> frozenset[str]:
         """Who has stated another digest than the one that counts; all while none does."""
         root = self.root
-        return {uid for uid, stated in self.roots.items() if stated != root}
+        return frozenset(uid for uid, stated in self.roots.items() if stated != root)
 
     def chunks_of(self, count: int) -> range:
         """The chunks that are in it, of a model with so many; there may be none."""
@@ -270,9 +271,9 @@ def units_read(slicing: Slicing, uid: str) -> int:
     return sum(each.units for each in slicing.slices if uid in each.readers)
 
 
-def live_holders(found: Slice, alive: set[str]) -> set[str]:
+def live_holders(found: Slice, alive: Set[str]) -> Set[str]:
     """Those of its holders that are alive."""
-    return alive & found.holders if found.roots or found.seen else set()
+    return found.holders & alive
 
 
 def expected_bytes(slicing: Slicing, uid: str, size: int, models: int) -> int:
