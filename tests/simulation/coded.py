@@ -55,8 +55,8 @@ class CodedWitness:
         self._shown: set[tuple[str, int, str]] = set()
 
     def shows(self, site: "Site", training: Training) -> None:
-        """A site's machine is shown this state. A round that leaves its base as it is does not say what that was made of
-        (seed 5237)."""
+        """A site's machine is shown this state. A round that leaves its base as it is does not say of what that was
+        made (seed 5237)."""
         result = training.result
         if result is not None and result.digest != result.closed.base:
             self._shown.add((site.uid, site.life, result.digest))

@@ -184,7 +184,7 @@ FAULTS: Final = (
         ("faults are not reported", "            elif index in known.found and not", "            elif False and not"),
         (
             "the leader does not wait until slices are held",
-            "if known.result and not not_held(facts.training, slicing, facts.uid):",
+            "if known.result and not self._not_held(current, slicing):",
             "if known.result:",
         ),
         (
@@ -236,7 +236,7 @@ FAULTS: Final = (
         ),
         (
             "a slice with another digest is taken for it",
-            'return here != "" and here in (found.root, *found.seen.values())',
+            'return here != "" and (here == found.root or here in found.seen.values())',
             "return index in known.here",
         ),
     ),
@@ -267,7 +267,7 @@ FAULTS: Final = (
         "rounds/watching.py",
         (
             "a leader whose members move on counts as quiet",
-            'said = f"{facts.leader_height}/{_statements(facts.training, current)}"',
+            'said = f"{facts.leader_height}/{statements}"',
             'said = f"{facts.leader_height}"',
         ),
     ),

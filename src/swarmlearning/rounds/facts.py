@@ -4,9 +4,9 @@ Facts are the training contract as the verified chain shows it, the models in th
 work under way. Whoever decides calls plain methods: what they cause is appended to `out`, in order.
 """
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Callable, Hashable, Iterable, KeysView
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,6 +36,7 @@ class ModelRef(NamedTuple):
 
 
 NO_MODEL = ModelRef(NOTHING, "")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class RoundFacts:
         self.work = WorkUnderWay(self.out)
         # None while there is no answer, then the height of the block that has to be seen before it may be sent again
         self._sent: dict[TrainingBody | Lost, int | None] = {}
+        self._found: dict[Hashable, Any] = {}
 
     def collect(self) -> list[Action]:
         """Empties the outbox, and returns what was in it."""
@@ -91,9 +93,19 @@ class RoundFacts:
         if training is not self.training:
             self.training, self.latest, self.named = training, _latest(training), _named(training, self.uid)
             self._drop_incomplete()
+            self._found.clear()
         self.height, self.leader_height = height, leader_height
         self._sent = {body: at for body, at in self._sent.items() if at is None or at > height}
         self.timers.keep(self.key_of(training.round) if training.round else NEVER)
+
+    def once(self, what: Hashable, find: Callable[[], T]) -> T:
+        """Returns what `find` finds of the contract's state, under this name: found once for each state, though every
+        event asks."""
+        try:
+            found: T = self._found[what]
+        except KeyError:
+            found = self._found[what] = find()
+        return found
 
     # --- transactions -----------------------------------------------------------------------------------------------
 

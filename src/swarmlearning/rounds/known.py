@@ -1,6 +1,7 @@
 """What one node knows of the slices of one recipe."""
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from swarmlearning.ledger.contracts.training.slices import Slice
@@ -19,7 +20,7 @@ class Progress:
     merged: dict[int, str] = field(default_factory=dict)
     found: dict[int, SliceUnmergeable] = field(default_factory=dict)
     turns: dict[int, int] = field(default_factory=dict)
-    tried: dict[int, set[str]] = field(default_factory=dict)
+    tried: dict[int, Set[str]] = field(default_factory=dict)
     missed: Counter[int] = field(default_factory=Counter)
     result: Assembled | None = None
     roots: tuple[str, ...] = ()
@@ -30,7 +31,7 @@ class Progress:
 def is_here(known: Progress, index: int, found: Slice) -> bool:
     """True if the slice is here with the root that counts; in a look, what a merger sees of it."""
     here = known.here.get(index, "")
-    return here != "" and here in (found.root, *found.seen.values())
+    return here != "" and (here == found.root or here in found.seen.values())
 
 
 def slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:

@@ -21,8 +21,6 @@ class Linking:
         self.able = True
         self._facts = facts
         self._link: LinkMeasured | None = None
-        self._counted_for: Training | None = None
-        self._counted: dict[tuple[str, str], float] = {}
 
     def measured(self, link: LinkMeasured) -> None:
         """What this node knows of its link."""
@@ -33,7 +31,8 @@ class Linking:
         link, facts = self._link, self._facts
         if link is None:
             return
-        before, merges = stated(facts.training.links, facts.uid), link.merges and self.able
+        before = facts.once("own link", lambda: stated(facts.training.links, facts.uid))
+        merges = link.merges and self.able
         up, down = link.limits
         changed = _differs(before.up, link.up, up) or _differs(before.down, link.down, down)
         if changed or before.merges != merges:
@@ -42,13 +41,8 @@ class Linking:
     def seconds(self, current: Round, slicing: Slicing, merger: str) -> float:
         """Seconds within which a merger should have merged its slices: a multiple of what it needs by its link, and the
         slowest contributor by that, as they state them. A link that nobody knows is like the others."""
-        training = self._facts.training
-        if training is not self._counted_for:  # counted once for each state: each slice asks
-            self._counted_for, self._counted = training, {}
-        key = slicing.recipe, merger
-        if key not in self._counted:
-            self._counted[key] = self._count(current, slicing, merger)
-        return self._counted[key]
+        key = "seconds", slicing.recipe, merger  # each slice asks
+        return self._facts.once(key, lambda: self._count(current, slicing, merger))
 
     def _count(self, current: Round, slicing: Slicing, merger: str) -> float:
         size = self._facts.model_size(current)

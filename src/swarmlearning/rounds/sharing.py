@@ -26,7 +26,7 @@ from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, passed_on, unable_to
 from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
-    Recipe,
+    Slice,
     Slicing,
     live_holders,
     roots_of,
@@ -203,13 +203,12 @@ class Sharing:
         """Merges this node's slices, and states them. What it has only fetched it does not state as merged: where
         mergers contradict each other its word decides."""
         facts = self._facts
-        recipe: Recipe | None = None
         for index in [each for each in known.found if self._reported(slicing, each)]:
             del known.found[index]  # where it is to try again it says what it finds then
-        for index, each in enumerate(slicing.slices):
+        for index, each in facts.once(("own slices", slicing.recipe), lambda: _slices_of(slicing, facts.uid)):
             stated = facts.uid in each.holders or facts.uid in each.roots
             lost = slicing.look and index not in known.merged  # with the process before this one: it looks again
-            if each.merger != facts.uid or (stated and not lost):
+            if stated and not lost:
                 continue
             if index in known.merged:
                 facts.send(Sliced(slicing.round, slicing.recipe, index, known.merged[index]))
@@ -218,7 +217,7 @@ class Sharing:
             elif index in known.found and not stated:
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
             elif not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
-                recipe = recipe or recipe_of(facts.training, current, slicing)
+                recipe = facts.once(("recipe", slicing.recipe), lambda: recipe_of(facts.training, current, slicing))
                 seconds = self._linking.seconds(current, slicing, facts.uid)
                 facts.work.want(MergeSlice(recipe, index, each.start, each.stop, seconds), facts.now)
 
@@ -227,12 +226,12 @@ class Sharing:
 
     def _fetch(self, current: Round, slicing: Slicing, known: Progress) -> None:
         facts = self._facts
-        there = alive(facts.training) - {facts.uid}
+        there = facts.once("others", lambda: alive(facts.training) - {facts.uid})
         for index, each in enumerate(slicing.slices):
-            root, holders = each.root, live_holders(each, there)
-            pauses = subject(FetchSlice, slicing.recipe, index)
-            if not root or not holders or is_here(known, index, each):
+            root = each.root
+            if not root or is_here(known, index, each) or not (holders := live_holders(each, there)):
                 continue
+            pauses = subject(FetchSlice, slicing.recipe, index)
             if holders - known.tried.get(index, holders):
                 facts.timers.resume(pauses)
                 known.missed.pop(index, None)
@@ -254,28 +253,30 @@ class Sharing:
         return not takes_steps(self._facts.training, current) or current.base in self._facts.held
 
     def _assemble(self, current: Round, slicing: Slicing, known: Progress) -> None:
-        roots = tuple(each.root for each in slicing.slices)
+        roots = self._facts.once(("roots", slicing.recipe), lambda: tuple(each.root for each in slicing.slices))
         if roots != known.roots:
             known.roots, known.result = roots, None  # by now other mergers are believed
-        whole = all(is_here(known, index, each) for index, each in enumerate(slicing.slices))
-        if not whole or known.result is not None or not self._may_assemble(current):
+        if known.result is not None or not self._may_assemble(current):
             return
-        if not self._facts.timers.pausing(slicing.recipe):
+        whole = all(is_here(known, index, each) for index, each in enumerate(slicing.slices))
+        if whole and not self._facts.timers.pausing(slicing.recipe):
             base = current.base if takes_steps(self._facts.training, current) else ""
             self._facts.work.want(Assemble(slicing.recipe, roots, base), self._facts.now)
 
     def _state_copies(self, current: Round, slicing: Slicing, known: Progress) -> None:
         """States copies of slices that no other member than the leader holds, where it is this node's turn."""
         facts = self._facts
-        turns = mergers(facts.training, slicing)
-        if slicing.look or facts.uid not in turns or facts.uid == current.leader:
+        if slicing.look or facts.uid == current.leader:
+            return
+        turns = facts.once(("mergers", slicing.recipe), lambda: mergers(facts.training, slicing))
+        if facts.uid not in turns:
             return
         after = turns.index(current.leader) + 1 if current.leader in turns else 0
         if facts.uid not in [*turns[after:], *turns[:after]][:COPIES]:
             return
         new = [
             index
-            for index in not_held(facts.training, slicing, current.leader)
+            for index in self._not_held(current, slicing)
             if is_here(known, index, found := slicing.slices[index]) and facts.uid not in found.holders
         ]
         if new:
@@ -290,7 +291,7 @@ class Sharing:
         facts, late = self._facts, self._late(current, slicing, known)
         if current.leader != facts.uid:
             return
-        if known.result and not not_held(facts.training, slicing, facts.uid):
+        if known.result and not self._not_held(current, slicing):
             facts.publish(current, self._publish(current, slicing, known.result))
             return
         if slicing.look:
@@ -331,7 +332,7 @@ class Sharing:
         timers = self._facts.timers
         late: dict[str, list[int]] = {}
         for index, each in enumerate(slicing.slices):
-            if is_here(known, index, each) or each.merger == self._facts.uid:
+            if each.merger == self._facts.uid or is_here(known, index, each):
                 continue
             known_as, seconds = f"{slicing.recipe}/{index}/{each.merger}", self._linking.seconds
             stated = each.merger in each.seen  # what is seen of it comes at once, or not at all
@@ -345,6 +346,11 @@ class Sharing:
         return late
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _not_held(self, current: Round, slicing: Slicing) -> list[int]:
+        """The slices for which the leader has to wait."""
+        facts, leader = self._facts, current.leader
+        return facts.once(("not held", slicing.recipe, leader), lambda: not_held(facts.training, slicing, leader))
 
     def _forget_others(self, recipes: set[str]) -> None:
         """Forgets all about recipes that are not the present ones."""
@@ -368,6 +374,11 @@ class Sharing:
     def _pause(self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> None:
         self._facts.work.end_all(lambda work: isinstance(work, kind) and slice_of(work) == (recipe, index))
         self._facts.timers.pause(subject(kind, recipe, index), LONGEST_WORK_PAUSE)
+
+
+def _slices_of(slicing: Slicing, uid: str) -> list[tuple[int, Slice]]:
+    """The slices that this member is to merge, with their indices."""
+    return [(index, each) for index, each in enumerate(slicing.slices) if each.merger == uid]
 
 
 def _can_be_passed_on(facts: RoundFacts, current: Round, slicing: Slicing, index: int) -> bool:

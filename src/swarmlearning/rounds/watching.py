@@ -30,7 +30,7 @@ class Watching:
 
     def decide(self) -> None:
         """Reports about the leader what is to be reported now."""
-        current = self._due_round()
+        current = self._facts.once("due round", self._due_round)
         self._note(current)
         if current is not None and current.leader != self._facts.uid:
             self._watch(current)
@@ -60,7 +60,8 @@ class Watching:
     def _watch(self, current: Round) -> None:
         """Reports a leader that has been quiet for too long, once for each time that it reported."""
         facts = self._facts
-        said = f"{facts.leader_height}/{_statements(facts.training, current)}"
+        statements = facts.once("statements", lambda: _statements(facts.training, current))
+        said = f"{facts.leader_height}/{statements}"
         patience = Timer("patience", facts.key_of(current), said)
         over = facts.timers.expired(patience, self._settings.patience(current))
         if over and facts.uid not in current.no_progress:

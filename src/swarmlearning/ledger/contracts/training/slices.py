@@ -118,7 +118,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return self.stop - self.start
 
     @cached_property
-    def readers(self) -> frozenset[str]:
+    def readers(self) -> Set[str]:
         """Those that may read it of the contributors' models, or have."""
         return frozenset((self.merger, *self.former))
 
@@ -133,7 +133,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return "" if others and others[0][1] == count else first
 
     @cached_property
-    def holders(self) -> frozenset[str]:
+    def holders(self) -> Set[str]:
         """Who has stated that it holds the slice with that digest; in a look, what it sees of it."""
         root = self.root
         if not root:
@@ -141,7 +141,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return frozenset(uid for uid, stated in self.roots.items() if stated == root).union(self.copies.get(root, ()))
 
     @cached_property
-    def contradicted(self) -> frozenset[str]:
+    def contradicted(self) -> Set[str]:
         """Who has stated another digest than the one that counts; all while none does."""
         root = self.root
         return frozenset(uid for uid, stated in self.roots.items() if stated != root)

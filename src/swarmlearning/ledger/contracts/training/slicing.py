@@ -214,7 +214,10 @@ def is_to_be_sliced(state: Training, number: int) -> bool:
 
 def slicing_of(state: Training, number: int) -> Slicing | None:
     """The slices of this round; None where one leader merges it."""
-    return next((each for each in state.slicings if each.round == number), None)
+    for each in state.slicings:
+        if each.round == number:
+            return each
+    return None
 
 
 def _decided(state: Training) -> Training:
