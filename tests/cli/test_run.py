@@ -146,6 +146,26 @@ def test_a_run_that_ends_well_leaves_its_report_models_and_logs(launch_programs:
     assert processes_of(tmp_path, launcher) == {}
 
 
+def test_values_travel_as_a_run_lays_down(launch: Launch) -> None:
+    launcher = launch(
+        sys.executable, ML, "--rounds", "2", "--size", "512", options=["--transfer", "int4", "--transfer-back", "int8"]
+    )
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 0, output
+    assert "complete: 3/3 rounds with 3/3; ledger verified" in output
+    assert "values travel as int4, back as int8" in output
+
+
+def test_a_transfer_for_another_contract_than_that_of_the_scripts_makes_the_run_fail(launch: Launch) -> None:
+    launcher = launch(sys.executable, ML, "--rounds", "1", options=["--transfer", "int4", "--contract", "study"])
+    output, _ = launcher.communicate(timeout=SECONDS)
+    assert launcher.returncode == 1
+    assert (
+        "by contract study, but the scripts train by defaultbb.cqdb.sml.hpe; state their trainingContract"
+        in " ".join(output.split())
+    )
+
+
 def test_a_script_finds_its_number_and_the_number_of_sites_in_its_environment(launch: Launch, tmp_path: Path) -> None:
     names = ["SWARM_INDEX", "SWARM_COUNT", "SWARM_SITE", "SWARM_RUN_DIR", "MIN_PEERS", "NODE_ID"]
     names += ["OMP_NUM_THREADS", "SCRATCH_DIR"]

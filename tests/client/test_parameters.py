@@ -39,6 +39,13 @@ def test_an_unknown_keyword_is_an_error_that_lists_all_known_ones(log: Log) -> N
         make(log, zzz=1)
 
 
+def test_a_transfer_is_no_parameter_and_the_error_says_where_it_is_laid_down(log: Log) -> None:
+    with pytest.raises(
+        SwarmError, match=r"Unknown parameter transfer\..*swarm contract create CONTRACT --transfer int8"
+    ):
+        make(log, transfer="int8")
+
+
 def test_a_misspelt_required_parameter_is_an_error_that_suggests_the_right_name(log: Log) -> None:
     with pytest.raises(SwarmError, match=r"Unknown parameter sync_frequency\. Did you mean syncFrequency"):
         ArrayCallback(sync_frequency=4, minPeers=2, model={"w": np.zeros(2)}, logger=log.logger)

@@ -10,7 +10,7 @@ import pytest
 from support.callbacks import Log
 from support.fake_sl import HANG_UP, FakeSL, Reply, plus
 from swarmlearning import Swarm, SwarmError
-from swarmlearning.channel.messages import Close, Evaluated, FromML, Kill, Open, Sync
+from swarmlearning.channel.messages import Close, Evaluated, FromML, Kill, Open, OuterOptimizer, Sync
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,25 @@ def test_nested_parameters_keep_their_containers_names_and_dtypes(tmp_path: Path
     assert [type(number) for number in merged["pair"]] == [float, int]
     assert merged["pair"] == (1.5, 2)
     assert merged[3].tolist() == [True, False]
+
+
+def test_an_outer_optimizer_is_stated_with_the_check_in_mode_that_goes_with_it(
+    tmp_path: Path, at: Any, log: Log
+) -> None:
+    with FakeSL(tmp_path) as sl:
+        at(sl)
+        with Swarm(
+            [np.zeros(2)],
+            sync_frequency=200,
+            min_peers=1,
+            outer_optimizer="nesterov",
+            outer_learning_rate=0.5,
+            logger=log.logger,
+        ):
+            pass
+        [opened] = sl.of(Open)
+    assert opened.outer == OuterOptimizer("nesterov", "0.5", "0.9")
+    assert opened.checkin_model_on_train_end == "inactive"
 
 
 def test_step_returns_the_parameters_to_continue_from(tmp_path: Path, at: Any, log: Log) -> None:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from support.network import session
-from support.play import merged, model
-from support.slicing import InSlices, frozen, opened, root
+from support.play import merged, model, receipt_of
+from support.slicing import InSlices, frozen, opened, publish_and_hold, root
 from swarmlearning.ledger.bodies import (
     Body,
     Exclusion,
@@ -326,3 +326,28 @@ def test_a_model_that_is_submitted_names_its_size_once() -> None:
     play.submit("b", "c", "d", size=2**40)
     assert not play.is_sliced
     assert play.round.submissions["a"].digest == model("a", 0)
+
+
+def test_who_names_the_model_that_another_site_has_trained_is_not_credited_with_it() -> None:
+    play = opened("a", "b", "c")
+    play.submit(digest=model("a", 0))
+    play.publish(receipt_of(play.round, {}))
+    play.report()
+    assert not play.result.repeated, "scripts with one seed begin alike"
+    play.submit("b")
+    play.submit("a", digest=model("b", 1))
+    play.submit("c")
+    if play.is_sliced:
+        publish_and_hold(play)
+    else:
+        play.publish(receipt_of(play.round, {}))
+    assert play.result.repeated == ("a",)
+    assert {uid: member.repeated for uid, member in play.state.members.items()} == {"a": 1, "b": 0, "c": 0}
+
+
+def test_equal_models_of_one_block_are_nobodys_copies() -> None:
+    play = opened("a", "b", "c")
+    play.complete()
+    play.submit(digest="5" * 64)
+    play.publish(receipt_of(play.round, {}))
+    assert play.result.repeated == ()

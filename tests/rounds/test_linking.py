@@ -4,12 +4,13 @@ import pytest
 
 from support.play import Play, model
 from support.roundnode import Node, joined, leading, served
+from support.slicing import LARGE, opened
 from swarmlearning.ledger.bodies import StateLink
 from swarmlearning.ledger.contracts.training.slicing import state_link
 from swarmlearning.rounds.events import Action, Fetched, Send
-from swarmlearning.rounds.leading import BY_ITS_WORD
-from swarmlearning.rounds.settings import LEAST_SECONDS, SLOW_RATE
-from swarmlearning.rounds.slices import LinkMeasured
+from swarmlearning.rounds.linking import BY_ITS_WORD
+from swarmlearning.rounds.settings import LEAST_SECONDS, SLOW_RATE, TOO_SLOW
+from swarmlearning.rounds.slices import LinkMeasured, MergeSlice
 
 MB = 1_000_000
 
@@ -90,3 +91,16 @@ def test_a_result_may_need_as_long_as_a_limited_link_of_ones_own_needs() -> None
     node.advance()
     results._facts.own_size = 10 * SLOW_RATE
     assert results._limit() == 100.0
+
+
+def test_a_site_that_states_an_absurdly_slow_link_lengthens_deadlines_ten_times_at_most() -> None:
+    """It could hold up each round for hours otherwise: at 64 KiB/s such a model takes more than one."""
+    play = opened()
+    for uid in play.sites:
+        play.link(uid, 100_000_000)
+    play.link("d", 1)
+    play.submit()
+    honest = next(uid for uid in play.others("d") if play.of(uid))
+    merging = Node(play, honest, [model(honest, 0)]).advance()  # type: ignore[arg-type]
+    seconds = {action.seconds for action in merging if isinstance(action, MergeSlice)}
+    assert seconds == {TOO_SLOW * LARGE / 10_000_000}

@@ -118,6 +118,33 @@ async def test_a_rest_that_is_larger_than_what_is_trained_for_three_rounds_is_dr
     assert rest.stat().st_size or "it is dropped" in caplog.text
 
 
+async def test_what_a_change_is_like_is_known_and_whether_its_rest_was_dropped(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = await site.task()
+    done = await site.release(task)
+    change = site.changes.last
+    assert change is not None
+    assert (change.transfer, change.bytes, change.whole) == (
+        "int4",
+        site.store.digest_info(done.result).size,
+        done.size,
+    )
+    assert change.bytes < change.whole / 4
+    assert change.change is not None
+    assert change.rest is not None
+    assert 0 < change.rest < change.change / 4
+    before = done.result
+    for number in range(2, 2 + changes.GROWING):
+        assert "it is dropped" not in caplog.text
+        (site.folder / "rests" / before).write_bytes(np.full(SHAPE, 0.3, np.float32).tobytes())
+        before = (await site.release(Release(1, number, task.base, task.base, "int4", before))).result
+    assert site.changes.last is not None
+    assert site.changes.last.dropped
+    assert "it is dropped" in caplog.text
+    assert (site.folder / "rests" / before).stat().st_size == 0
+
+
 async def test_a_change_of_a_model_of_another_structure_is_a_failure_of_this_node(site: Site) -> None:
     base = await site.model()
     other = (await site.store.adopt(save(site.folder / "other", {"v": np.ones(SHAPE)}), format=2)).root

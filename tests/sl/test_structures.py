@@ -24,6 +24,7 @@ from swarmlearning.tensors.file import Tensor, write
 from swarmlearning.tensors.structure import Structure, structure_digest
 
 SPECS = (("count", "I64", ()), ("w", "F32", (4,)))
+NESTEROV = OuterOptimizer("nesterov", "0.7", "0.9")
 WITH_ROLES = Structure(SPECS, {"count": "buffer", "w": "parameter"})
 
 
@@ -36,9 +37,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.events: asyncio.Queue[MLEvent] = asyncio.Queue()
         store = TensorStore(folder / "models")
-        self.contracts_with_roles: set[str] = set()
-        uses_roles = self.contracts_with_roles.__contains__
-        self.ml = MLSide(folder, 1, SETTINGS, store, self.events.put_nowait, Stopwatch(), uses_roles=uses_roles)
+        self.ml = MLSide(folder, 1, SETTINGS, store, self.events.put_nowait, Stopwatch())
 
     async def requested(self, message: Open) -> str:
         """The structure of the session that the message makes it request; else what it answers."""
@@ -68,16 +67,14 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     await made.ml.channel.stop()
 
 
-async def test_roles_do_not_count_where_a_contract_does_not_use_them(site: Site) -> None:
+async def test_roles_do_not_count_where_merges_do_not_depend_on_them(site: Site) -> None:
     assert await site.requested(opening("buffer", "parameter")) == structure_digest(SPECS)
     assert site.ml.known.path.read_text() == '"count" I64 []\n"w" F32 [4]\n'
 
 
-async def test_roles_are_in_the_structure_of_a_contract_that_uses_them(
-    site: Site,
-) -> None:
-    site.contracts_with_roles.add("training")
-    assert await site.requested(opening("buffer", "parameter")) == WITH_ROLES.digest != structure_digest(SPECS)
+async def test_roles_are_in_the_structure_of_a_training_whose_merges_are_stepped(site: Site) -> None:
+    stepped = msgspec.structs.replace(opening("buffer", "parameter"), outer=NESTEROV)
+    assert await site.requested(stepped) == WITH_ROLES.digest != structure_digest(SPECS)
     assert site.ml.known.path.read_text() == '"count" I64 [] buffer\n"w" F32 [4] parameter\n'
 
 
@@ -88,10 +85,9 @@ async def test_a_session_that_states_the_roles_of_some_tensors_is_refused(site: 
 
 
 async def test_an_outer_optimizer_needs_roles_and_numbers_that_the_ledger_takes(site: Site) -> None:
-    nesterov = OuterOptimizer("nesterov", "0.7", "0.9")
-    unstated = msgspec.structs.replace(opening(), outer=nesterov)
+    unstated = msgspec.structs.replace(opening(), outer=NESTEROV)
     assert "install the same version" in await site.requested(unstated)
-    stepped = msgspec.structs.replace(opening("buffer", "parameter"), outer=nesterov)
+    stepped = msgspec.structs.replace(opening("buffer", "parameter"), outer=NESTEROV)
     odd = msgspec.structs.replace(stepped, outer=OuterOptimizer("nesterov", "0.70", "0.9"))
     assert "outerOptimizer: " in await site.requested(odd)
     assert await site.requested(stepped) == WITH_ROLES.digest

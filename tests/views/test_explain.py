@@ -10,15 +10,28 @@ from support.network import CONTRACT, Ledger, session
 from support.play import Play, unreachable
 from swarmlearning.errors import UserError
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step, TakenStep
+from swarmlearning.ledger.contracts.training.state import Charter
 from swarmlearning.operator.explaining import training_of
 from swarmlearning.views.evidence import Account, Beat, Evidence
 from swarmlearning.views.explain import explain_closed, explain_now
-from swarmlearning.views.explaintext import DOING, WORK, headline, notes, remedy, share_text, site_text, span_text
-from swarmlearning.views.explanation import Cause, Doing, Explanation
+from swarmlearning.views.explaintext import (
+    DOING,
+    WORK,
+    coded_text,
+    headline,
+    notes,
+    remedy,
+    share_text,
+    site_text,
+    span_text,
+    way_notes,
+)
+from swarmlearning.views.explanation import Cause, Doing, Explanation, SiteNow
 from swarmlearning.views.names import node_names
 from swarmlearning.views.render import clock, waiting_text
 from swarmlearning.views.timeline import Moments
-from swarmlearning.views.times import PHASES, RoundTimes, Script, Span, Times, What
+from swarmlearning.views.times import PHASES, Coded, RoundTimes, Script, Span, Times, What
 from swarmlearning.views.training import TrainingProgress, waiting_in
 
 MINUTE = 60_000
@@ -307,3 +320,27 @@ def test_each_site_has_a_line() -> None:
     assert [each.site for each in found.sites] == ["a", "b", "c"]
     assert site_text(found.sites[1]).startswith("model in after ")
     assert site_text(found.sites[0]) == "training"
+
+
+def test_the_change_that_a_site_gave_is_said_with_what_was_left_out() -> None:
+    change = Coded("int8", 1_200_000, 4_700_000, 0.31, 0.002)
+    site = SiteNow("site-1", "in", after_seconds=2.0, coded=change)
+    text = "gave 1.2 MB as int8 in place of 4.7 MB; change of length 0.31, 0.002 left out of it and of those before"
+    assert site_text(site) == f"model in after 2.0 s; {text}"
+    assert coded_text(msgspec.structs.replace(change, dropped=True)).endswith("is dropped")
+    assert coded_text(msgspec.structs.replace(change, change=None)).endswith("; its change is not finite")
+
+
+def test_what_is_agreed_and_a_step_that_was_not_finite_are_said() -> None:
+    play = three()
+    nesterov = OuterOptimizer("nesterov", "0.7", "0.9")
+    charter = Charter("org-1", transfer="int8")
+    assert play.state.terms is not None
+    terms = msgspec.structs.replace(play.state.terms, outer=nesterov)
+    play.state = msgspec.structs.replace(play.state, terms=terms, charter=charter)
+    assert play.state.result is not None
+    taken = TakenStep(play.result.digest, Step(play.result.digest, fault="'w' is infinite at 3"))
+    play.state = msgspec.structs.replace(play.state, taken=(taken,))
+    notes = way_notes(asked(play, 1))
+    assert notes[0] == "Values travel as int8, back as float32; outer optimizer nesterov (0.7, 0.9)"
+    assert "The outer step of round 0 was not finite ('w' is infinite at 3): its merge stands" in notes[1]

@@ -12,7 +12,7 @@ from swarmlearning.operator.explaining import explain
 from swarmlearning.views.evidence import Account
 from swarmlearning.views.explaintext import headline, site_text, way_notes
 from swarmlearning.views.explanation import Explanation
-from swarmlearning.views.sliced import RoundWay, round_way, trouble_texts, way_text
+from swarmlearning.views.sliced import RoundWay, merger_text, round_way, trouble_texts, way_text
 from swarmlearning.views.times import RoundTimes, Span, Times
 
 FIRST = "nothing is measured yet, and a leader alone would have to fetch 67 MB or more"
@@ -164,3 +164,17 @@ def test_of_long_trainings_only_the_latest_ways_are_remembered(monkeypatch: pyte
         play.complete()
     rounds = recorder_of(play.ledger).timeline.rounds
     assert [moments.way is not None for moments in rounds.values()][:4] == [False, False, True, True]
+
+
+def test_a_look_at_models_says_who_has_seen_what() -> None:
+    play = opened(merge_method="geomedian")
+    play.submit()
+    merger = play.slice(0).merger
+    play.merge(0)
+    way = way_of(play)
+    assert way.look == 1
+    (own,) = [each for each in way.mergers if each.uid == merger]
+    assert (own.slices, own.merged) == (len(play.of(merger)), 1)
+    assert merger_text(own, way.look).startswith(f"looks at {100 * own.share:.0f} % in {own.slices} slices, 1 seen")
+    assert "They look at the models first (look 1)" in way_text(way, 0)
+    assert "its models are looked at in" in headline(explained(play))

@@ -25,6 +25,7 @@ from swarmlearning.views.evidence import Account
 from swarmlearning.views.explaintext import headline, notes, remedy, share_text, site_text, span_text, way_notes
 from swarmlearning.views.explanation import Explanation
 from swarmlearning.views.report import Recorder
+from swarmlearning.views.sliced import RoundWay
 
 NO_OPERATOR = "nodes state their times to operators only, and this certificate is for {role}"
 
@@ -118,9 +119,10 @@ def show(console: Console, found: Explanation) -> None:
         for text in texts:
             console.print(text, soft_wrap=True)
     if found.sites:
-        table, mergers = make_table("site", ""), {each.uid: each for each in found.way.mergers} if found.way else {}
+        table, way = make_table("site", ""), found.way or RoundWay(False, "small")
+        mergers = {each.uid: each for each in way.mergers}
         for site in found.sites:
-            table.add_row(site.site, site_text(site, mergers.get(site.site)))
+            table.add_row(site.site, site_text(site, mergers.get(site.site), way.look))
         console.print()
         console.print(table)
     for note in notes(found):

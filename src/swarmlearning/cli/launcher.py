@@ -12,6 +12,7 @@ from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from swarmlearning.api.client import Refusal, Unavailable
+from swarmlearning.cli.laiddown import Travel, lay_down, require_used
 from swarmlearning.cli.live import Screen, observe
 from swarmlearning.cli.nodecommands import (
     bridge_command,
@@ -32,6 +33,7 @@ from swarmlearning.views.training import main_contract
 LEAVE_SECONDS = 60.0
 CATCH_UP_SECONDS = 30.0
 RETRY_SECONDS = 0.2
+WHOLE = Travel()
 
 
 class SitesFailed(RunError):
@@ -74,15 +76,19 @@ async def train(
     screen: Screen,
     *,
     bridge: bool = False,
+    travel: Travel = WHOLE,
 ) -> None:
     """Runs `command` at `count` sites until training is over and scripts and SLs have ended.
 
     The SN still runs then; the end of `processes` stops it. `screen` shows every newer state of the ledger, verified
-    here. With `bridge` the scripts use the original's client. Raises `RunError` when training cannot come to its end,
-    `SitesFailed` when it has without some sites, and `NodeError` when the ledger breaks its rules.
+    here. With `bridge` the scripts use the original's client. `travel`: as an operator lays it down. Raises `RunError`
+    when training cannot come to its end, `SitesFailed` when it has without some sites, and `NodeError` when the ledger
+    breaks its rules.
     """
     sn = await start_node(processes, "SN-1", sn_command(folder), lasting=True)
     sn_facts = await sn.ready(SnFacts)
+    if travel.text:
+        await lay_down(travel, folder, sn_facts.api, sn_facts.network)
     processes.next_wave()
     command_of = bridge_command if bridge else sl_command
     sls = [
@@ -99,7 +105,10 @@ async def train(
         await see_out(processes, folder, sites, follower)
 
     try:
-        await with_beside(work(), follower.run(), observe(follower.chains(), screen), _lasts(sn.child))
+        beside = [follower.run(), observe(follower.chains(), screen), _lasts(sn.child)]
+        if travel.text:
+            beside.append(require_used(travel, follower.chains()))
+        await with_beside(work(), *beside)
         screen.show(follower.chain)
     finally:
         await follower.close()

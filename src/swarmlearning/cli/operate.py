@@ -19,6 +19,7 @@ from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World
 from swarmlearning.operator import acts
 from swarmlearning.operator.session import acting
+from swarmlearning.views.agreed import outer_of, transfer_back_of, transfer_of
 from swarmlearning.views.names import displayed, escaped, fetch_addresses, node_names
 from swarmlearning.views.nodes import node_view
 from swarmlearning.views.render import waiting_text
@@ -243,4 +244,9 @@ def _lines(texts: Iterable[str]) -> str:
 
 def _facts(world: World, state: Training) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(waiting_in(world, state))
-    return {"run": state.run, "rounds": state.rounds, **facts}
+    what = {
+        "transfer": transfer_of(state),
+        "transfer_back": transfer_back_of(state),
+        "outer_optimizer": outer_of(state),
+    }
+    return {"run": state.run, "rounds": state.rounds, **what, **facts}

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from swarmlearning.choices import DEFAULT_CONTRACT, Transfer, TransferBack
 from swarmlearning.cli.command import command
 from swarmlearning.cli.console import make_console
+from swarmlearning.cli.laiddown import Travel
 from swarmlearning.cli.launcher import train
 from swarmlearning.cli.live import screen
 from swarmlearning.cli.localrun import LiveView, LocalRun, ReportFile, RunsDir, check_command, run_until_signal
@@ -16,6 +18,13 @@ from swarmlearning.supervise.processes import RunError
 MAX_SITES = 64
 LONGEST_LABEL = 64
 
+Bridge = Annotated[bool, typer.Option("--bridge", help="Scripts use the original's client, release 2.1 or 2.2.")]
+ItsTransfer = Annotated[
+    Transfer, typer.Option(help="How sites' values travel to those who merge: see docs/choosing.md.")
+]
+ItsTransferBack = Annotated[TransferBack, typer.Option(help="How what was merged travels back.")]
+ItsContract = Annotated[str, typer.Option(help="With these two: the script's trainingContract, if it names one.")]
+
 
 @command("swarm run")
 def run(
@@ -24,9 +33,10 @@ def run(
     report: ReportFile = None,
     runs_dir: RunsDir = Path("runs"),
     live: LiveView = None,
-    bridge: Annotated[
-        bool, typer.Option("--bridge", help="Scripts use the original's client, release 2.1 or 2.2.")
-    ] = False,
+    bridge: Bridge = False,
+    transfer: ItsTransfer = "float32",
+    transfer_back: ItsTransferBack = "float32",
+    contract: ItsContract = "",
 ) -> None:
     """Train one model with N processes of your script, each with an SL node of its own.
 
@@ -60,18 +70,30 @@ def run(
     else 1 with what failed and the end of its log.
     """
     check_command(command)
+    travel = _travel(transfer, transfer_back, contract)
     swarm = LocalRun.prepare(make_console(), runs_dir, _label(command), sites)
     with swarm.accounted(report) as report_now:
-        run_until_signal(_train(swarm, command, live, bridge), swarm.processes)
+        run_until_signal(_train(swarm, command, live, bridge, travel), swarm.processes)
         result = report_now()
     if not succeeded(result):
         raise RunError(result.status)
 
 
-async def _train(swarm: LocalRun, command: list[str], live: bool | None, bridge: bool) -> None:
+def _travel(transfer: Transfer, back: TransferBack, contract: str) -> Travel:
+    """Raises `RunError` where a contract is named for which nothing is laid down."""
+    found = Travel(transfer, back, contract or DEFAULT_CONTRACT)
+    if contract and not found.text:
+        raise RunError("--contract is for --transfer: without it the script's trainingContract needs no creation")
+    return found
+
+
+async def _train(swarm: LocalRun, command: list[str], live: bool | None, bridge: bool, travel: Travel) -> None:
     with screen(swarm.console, swarm.sites, live) as shown:
         async with swarm.processes:
-            await train(swarm.processes, swarm.folder, command, len(swarm.sites), shown, bridge=bridge)
+            count = len(swarm.sites)
+            await train(swarm.processes, swarm.folder, command, count, shown, bridge=bridge, travel=travel)
+    if travel.text:
+        swarm.console.print(travel.text, style="dim")
 
 
 def _label(command: list[str]) -> str:

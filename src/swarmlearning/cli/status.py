@@ -165,6 +165,8 @@ def show(found: dict[str, Any]) -> None:
         name = displayed(training["name"])
         text = f": {training['rounds']} rounds, {displayed(training['text'], LONGEST_LINE)}"
         console.print(Text.assemble("\nTraining ", (name, "bold"), text))
+        if agreed := training.get("agreed"):  # an SN of an earlier release states none
+            console.print(f"  {displayed(agreed, LONGEST_TEXT)}", style="dim")
 
 
 def growth_of(found: dict[str, Any], now_ms: int) -> Growth:

@@ -54,6 +54,8 @@ METHODS_OF_THE_ORIGINAL = (  # product, which subclasses of its callbacks overri
     "_calculateLocalLossAndMetrics",
     "_calculateLocalLoss",
 )
+OF_CONTRACTS = ("transfer",)
+"""What users look for here, and operators lay down for a contract."""
 OTHER_SPELLINGS = {"mlPlatform": "ml_platform", "adsValBatch_size": "adsValBatchSize"}
 
 
@@ -110,6 +112,11 @@ def check(
 
 
 def _suggestion(given: str, names: Set[str]) -> str:
+    if given.lower() in OF_CONTRACTS:
+        return (
+            "How values travel is laid down for all sites of a contract, not in a script: swarm contract create "
+            f"CONTRACT --{given.lower()} int8; to try it on one machine: swarm run -n 3 --{given.lower()} int8 -- ..."
+        )
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(given.lower(), by_lower, n=1)
     if close:

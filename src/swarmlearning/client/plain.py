@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from swarmlearning.choices import CheckinMode, MergeMethod
+from swarmlearning.choices import CheckinMode, MergeMethod, OuterMethod
 from swarmlearning.client import parameters as known
 from swarmlearning.client.arrays import like, tensor_of
 from swarmlearning.client.base import SwarmCallbackBase
@@ -46,10 +46,14 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
     training_contract: name of the training that all sites join.
     total_epochs: epochs planned, for showing progress.
     checkin_model_on_train_end: what this site contributes after its own training, while others still train:
-        "snapshot" its own last parameters, "active" the last merged ones, "inactive" nothing.
+        "snapshot" its own last parameters, "active" the last merged ones, "inactive" nothing. Default: "snapshot",
+        with an outer optimizer "inactive".
     node_weightage: this site's weight in a merge, 1 to 100.
     training_samples: the number of this site's training samples; its weight where the contract weighs by them.
     merge_method: "mean", "coordmedian" or "geomedian"; the same at all sites.
+    outer_optimizer: "nesterov" or "adam": a merge is the direction of one step, for fewer rounds of more batches each;
+        the same at all sites. State `buffers` then, if there are any.
+    outer_learning_rate, outer_momentum: of that step; default 0.7 and 0.9, for "adam" 0.01 and 0.9.
     evaluate: called with merged parameters; returns the loss on validation data, or (loss, metric).
     use_adaptive_sync: let the swarm choose the steps between merges by the mean loss.
     buffers: patterns of the names (as "batch_stats.*") of arrays that training changes otherwise than by
@@ -69,10 +73,13 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         min_peers: int,
         training_contract: str = known.DEFAULT_CONTRACT,
         total_epochs: int | None = None,
-        checkin_model_on_train_end: CheckinMode = "snapshot",
+        checkin_model_on_train_end: CheckinMode | None = None,
         node_weightage: int = 1,
         training_samples: int | None = None,
         merge_method: MergeMethod = "mean",
+        outer_optimizer: OuterMethod | Literal["none"] = "none",
+        outer_learning_rate: float | str | None = None,
+        outer_momentum: float | str | None = None,
         evaluate: Evaluate[P] | None = None,
         use_adaptive_sync: bool = False,
         buffers: Sequence[str] = (),
@@ -85,21 +92,27 @@ class Swarm(AbstractContextManager["Swarm[P]"], Generic[P]):
         self.parameters = parameters
         self._entered = False
         self._evaluate = evaluate
+        named = {
+            "checkinModelOnTrainEnd": checkin_model_on_train_end,
+            "outerLearningRate": outer_learning_rate,
+            "outerMomentum": outer_momentum,
+        }
         self._callback = _Callback(
             sync_frequency,
             min_peers,
             training_contract,
             swarm=self,
             totalEpochs=total_epochs,
-            checkinModelOnTrainEnd=checkin_model_on_train_end,
             nodeWeightage=node_weightage,
             trainingSamples=training_samples,
             mergeMethod=merge_method,
+            outerOptimizer=outer_optimizer,
             adsValData=evaluate,
             useAdaptiveSync=use_adaptive_sync,
             buffers=buffers,
             localLayers=local_layers,
             logger=logger,
+            **{name: value for name, value in named.items() if value is not None},
         )
 
     @property

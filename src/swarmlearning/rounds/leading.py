@@ -20,7 +20,6 @@ A round that is merged in slices the leader only watches and publishes (`sharing
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 from swarmlearning.ledger.bodies import Depose, Freeze, Progress, Publish
 from swarmlearning.ledger.contracts.training.losing import is_out_of_reach
@@ -33,14 +32,11 @@ from swarmlearning.ledger.contracts.training.transfers import back_in, transfer_
 from swarmlearning.rounds.events import Fetch, FetchCode, Key, Merge, Merged, Timer, Work
 from swarmlearning.rounds.exclusions import exclusion_of, kept_back_exclusion
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.linking import seconds_of
+from swarmlearning.rounds.linking import BY_ITS_WORD, seconds_of
 from swarmlearning.rounds.settings import LEAST_SECONDS, MOST_UNANSWERED, QUIET_SECONDS, TOO_SLOW, RoundSettings
 from swarmlearning.rounds.slices import Assemble, FetchSlice, WeighModels
 from swarmlearning.rounds.timers import NEVER
 
-BY_ITS_WORD: Final = 10
-"""Times as long as others a contributor has that states a slow link: whoever lies about it holds up no round for ever
-(seed 139 with slices)."""
 MERGING = ""
 """Subject of a pause in merging."""
 

@@ -1,6 +1,8 @@
 """Links: stating this node's own, and how long others may need by what they state of theirs."""
 
+from collections import defaultdict
 from collections.abc import Iterable
+from statistics import median_high
 from typing import Final, Literal
 
 from swarmlearning.ledger.bodies import StateLink
@@ -12,6 +14,10 @@ from swarmlearning.rounds.slices import LinkMeasured
 
 CHANGED: Final = 1.5
 """Factor by which a link has to differ from what is stated to be stated anew."""
+
+BY_ITS_WORD: Final = 10
+"""Times as long as others a contributor or merger has that states a slow link: whoever lies about it holds up no round
+for ever (seed 139 with slices)."""
 
 
 class Linking:
@@ -40,7 +46,8 @@ class Linking:
 
     def seconds(self, current: Round, slicing: Slicing, merger: str) -> float:
         """Seconds within which a merger should have merged its slices: a multiple of what it needs by its link, and the
-        slowest contributor by that, as they state them. A link that nobody knows is like the others."""
+        slowest contributor by that, as they state them. A link that nobody knows is like the others, and one that is
+        far slower by its own word counts as a tenth of what sites of most organisations state."""
         key = "seconds", slicing.recipe, merger  # each slice asks
         return self._facts.once(key, lambda: self._count(current, slicing, merger))
 
@@ -48,19 +55,23 @@ class Linking:
         size = self._facts.model_size(current)
         sites = [uid for uid, entry in current.submissions.items() if entry.weight > 0]
         links = {each.uid: each for each in self._facts.training.links}
-        known = [links[uid] for uid in sites if uid in links]
-        usual_up, usual_down = _usual(each.up for each in known), _usual(each.down for each in known)
+        known = [(self._facts.training.members[uid].organisation, links[uid]) for uid in sites if uid in links]
+        usual_up = _usual((of, each.up) for of, each in known)
+        usual_down = _usual((of, each.down) for of, each in known)
         others = [links.get(uid, Link(uid)).up or usual_up for uid in sites if uid != merger]
-        up = max(SLOW_RATE, min(others, default=0))
-        down = max(SLOW_RATE, links.get(merger, Link(merger)).down or usual_down)
+        up = max(SLOW_RATE, usual_up // BY_ITS_WORD, min(others, default=0))
+        down = max(SLOW_RATE, usual_down // BY_ITS_WORD, links.get(merger, Link(merger)).down or usual_down)
         expected = max(size / up, expected_bytes(slicing, merger, size, len(sites)) / down)
         return max(LEAST_SECONDS, TOO_SLOW * expected)
 
 
-def _usual(speeds: Iterable[int]) -> int:
-    """The middle one of those that are known; 0 where none is."""
-    known = sorted(filter(None, speeds))
-    return known[len(known) // 2] if known else 0
+def _usual(speeds: Iterable[tuple[str, int]]) -> int:
+    """The middle one of what organisations state, each by the middle one of its sites; 0 where nothing is known."""
+    known = defaultdict[str, list[int]](list)
+    for organisation, speed in speeds:
+        if speed:
+            known[organisation].append(speed)
+    return median_high(map(median_high, known.values())) if known else 0
 
 
 def seconds_of(training: Training, uid: str, direction: Literal["up", "down"], size: int) -> float:

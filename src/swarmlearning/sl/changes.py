@@ -19,6 +19,7 @@ from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.rounds.events import Release, Released
 from swarmlearning.sl.codings import Codings
 from swarmlearning.tensors.digest import DigestError, ModelDigest, digest_laid_out
+from swarmlearning.views.times import Coded
 
 logger = logging.getLogger("swarm.SL")
 
@@ -30,6 +31,9 @@ KEPT: Final = 4
 """Rests: of the change under way, of the one before, and of those in their place while a result is void."""
 GROWING: Final = 3
 """Changes in a row whose rest is larger than what was trained, until it is dropped."""
+
+
+_LONGEST: Final = 1e300
 
 
 class Made(NamedTuple):
@@ -47,6 +51,7 @@ class Changes:
         """Reads what an earlier process left; a list that cannot be read counts as none. Raises `OSError`."""
         self._store = store
         self.codings = codings
+        self.last: Coded | None = None  # what the change is like that was made last
         self._folder = directory / FOLDER
         self._file = directory / FILE
         self._turn = threading.Lock()
@@ -100,8 +105,9 @@ class Changes:
                     rests = Residual(self._rest(task.residual, coding.residual_size), after)
                 lengths = encode_change(coding, model, base, out, residual=rests, norm=norm)
                 info = digest_laid_out(out, coding.layout)
-                if rests is not None:
-                    self._keep(task, info.root, after, lengths)
+                dropped = rests is not None and self._keep(task, info.root, after, lengths)
+            change, rest = _stated(lengths.change), _stated(lengths.residual)
+            self.last = Coded(task.transfer, info.size, coding.header.file_size, change, rest, dropped)
         except (EncodingError, DigestError, OSError) as error:
             out.unlink(missing_ok=True)
             raise StoreError(f"the change of this site cannot be coded: {error}") from error
@@ -127,15 +133,16 @@ class Changes:
             logger.warning("What coding had left out of change %s is lost: the next one begins without it", change[:16])
         return None
 
-    def _keep(self, task: Release, root: str, after: Path, lengths: Lengths) -> None:
+    def _keep(self, task: Release, root: str, after: Path, lengths: Lengths) -> bool:
         """Keeps the rest of the new change, unless rests grow for ever; and removes those that are of no use any more.
+        Returns whether it was dropped.
 
         The change has been made with the rest before it: what is dropped is the new one.
         """
         self._grown = self._grown + 1 if lengths.residual > lengths.change else 0
         logger.debug("A change of length %.3g leaves %.3g out", lengths.change, lengths.residual)
         after.replace(self._folder / root)
-        if self._grown >= GROWING:
+        if dropped := self._grown >= GROWING:
             logger.warning(
                 "What coding leaves out (%.3g) was more than what was trained (%.3g) for %d rounds: it is dropped. "
                 "Train longer between rounds (syncFrequency), or choose another transfer",
@@ -148,3 +155,8 @@ class Changes:
         rests = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in [path for path in rests if path.name not in (task.residual, root)][KEPT - 2 :]:
             path.unlink()
+        return dropped
+
+
+def _stated(length: float) -> float | None:
+    return float(f"{length:.3g}") if length <= _LONGEST else None

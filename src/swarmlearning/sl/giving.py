@@ -48,7 +48,9 @@ class Giving:
             with self._watch.during("privacy"):
                 return await self._lock.release(task, chain, contract, uid, pin)
         with self._watch.during("take-over"):
-            return await self.changes.release(task, contract, pin)
+            done = await self.changes.release(task, contract, pin)
+        self._watch.codes(self.changes.last)
+        return done
 
     async def made_public(self, *digests: str) -> None:
         """Notes models that this node has fetched from others, or merged of what they can have."""

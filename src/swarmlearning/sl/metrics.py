@@ -27,6 +27,9 @@ SL: Final = {
     "transfer_failures_total": "Transfers that came to nothing, by `site`.",
     "sent_bytes_total": "Bytes of models that others have fetched here.",
     "merged_bytes_total": "Bytes of models merged here.",
+    "change_bytes": "Bytes of the coded change that this site gave last, in place of a whole model.",
+    "change_length": "Euclidean length of that change.",
+    "change_rest_length": "Length of what coding has left out so far, which is added to the next change.",
     "site_rounds_contributed": "Rounds in which the model of each `site` was merged, by the ledger.",
     "site_rounds_late": "Rounds for which the model of each `site` was too late.",
     "site_rounds_repeated": "Rounds in which the model of each `site` was merged without being trained for the round.",
@@ -102,6 +105,10 @@ class SlMetrics(Collector):
             yield family
         yield CounterMetricFamily("swarm_sent_bytes_total", SL["sent_bytes_total"], value=self._watch.sent)
         yield from self._of_script()
+        if (coded := self._watch.coded) is not None:
+            yield from gauge(SL, "change_bytes", coded.bytes)
+            yield from gauge(SL, "change_length", coded.change)
+            yield from gauge(SL, "change_rest_length", coded.rest)
         if contract := self._contract():
             yield from self._of_training(state_of(self._chain().world, contract))
 

@@ -62,10 +62,9 @@ class MLSide:
         on_event: Callable[[MLEvent], None],
         watch: Stopwatch,
         shared: Shared | None = None,
-        uses_roles: Callable[[str], bool] = lambda contract: False,
     ) -> None:
-        """`directory`: for the channel, unless `shared` names a folder for it, and the list of the model's tensors.
-        `uses_roles`: whether merges of the contract with this name depend on the roles of tensors."""
+        """`directory`: for the channel, unless `shared` names a folder for it, and the list of the model's
+        tensors."""
         folder, group = shared or (directory / "channel", None)
         self.channel = MLChannel(folder, self._on_message, self._on_left, group)
         self.session: Open | None = None
@@ -79,7 +78,6 @@ class MLSide:
         self._store = store
         self._on_event = on_event
         self._watch = watch
-        self._uses_roles = uses_roles
         self._training: Work | None = None
         self._loading: Work | None = None
         self._pace = ScriptPace()
@@ -228,7 +226,7 @@ class MLSide:
             require_mergeable(specs)
         except TensorFileError as error:
             raise ChannelError(f"no model can have this structure: {error}") from error
-        structure = _structure(message, message.outer is not None or self._uses_roles(message.training_contract))
+        structure = _structure(message)
         digest = structure.digest
         session = _session(message, digest, self._settings)
         self.session, self._clean, self._sequence, self.served = message, False, 0, False
@@ -291,8 +289,9 @@ def _check_structure(path: Path, session: Open) -> None:
         raise TensorFileError(f"the parameters do not have the structure of this session: {difference}")
 
 
-def _structure(message: Open, with_roles: bool) -> Structure:
-    """The structure on which all sites have to agree: with roles where merges of the contract depend on them.
+def _structure(message: Open) -> Structure:
+    """The structure on which all sites have to agree: with roles where merges of the contract depend on them, as those
+    with an outer optimizer do. Coding does not: without roles it goes by shape, so that it needs none of the clients.
 
     Without, sites of one training may differ in what they train, and some may not know it, as clients of the original.
     Raises `ChannelError` where only some tensors have a role.
@@ -305,7 +304,7 @@ def _structure(message: Open, with_roles: bool) -> Structure:
             "an outerOptimizer steps parameters alone, and this script does not state which tensors are; its package "
             "swarmlearning is older than this SL's: install the same version for it"
         )
-    return Structure(tuple(message.specs), roles if with_roles else NO_ROLES)
+    return Structure(tuple(message.specs), roles if message.outer is not None else NO_ROLES)
 
 
 def _outer(message: Open) -> OuterOptimizer | None:

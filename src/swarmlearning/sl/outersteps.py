@@ -30,6 +30,7 @@ from swarmlearning.rounds.events import Dropped, Event, LocalFailure, Merged
 from swarmlearning.rounds.slices import Assemble, Assembled
 from swarmlearning.sl.merging import in_thread
 from swarmlearning.tensors.file import file_size, read_header
+from swarmlearning.views.names import escaped
 
 logger = logging.getLogger("swarm.SL")
 
@@ -119,6 +120,11 @@ class OuterSteps:
                 kept,
             )
             if fault := await in_thread(lambda read: work(on_read=read), self._on_read):
+                logger.warning(
+                    "The outer step towards %s is not finite: %s. The merge stands, and the momentum begins anew",
+                    merged[:16],
+                    escaped(fault),
+                )
                 return Stepped(merged, info.size, Step(merged, fault=remark(fault)))
             result, left = await store.adopt(out, pin, format), await store.adopt(kept, pin, format)
         finally:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.models.fileserver import Turn
 from swarmlearning.transport.parties import Credential
-from swarmlearning.views.times import MOST_SPANS, Fault, RoundTimes, Script, Span, Times, What
+from swarmlearning.views.times import MOST_SPANS, Coded, Fault, RoundTimes, Script, Span, Times, What
 
 Key: TypeAlias = tuple[str, int, int]
 OnClosed: TypeAlias = Callable[[RoundTimes], None]
@@ -52,6 +52,12 @@ class Stopwatch:
         self._begun, self._begun_ms = now(), 0
         self._opened: float | None = None
         self._restarted = False
+        self.coded: Coded | None = None  # the change made last, for the round of `_coded`
+        self._coded: Key | None = None
+
+    def codes(self, change: Coded | None) -> None:
+        """The site gives this change to the round in progress."""
+        self.coded, self._coded = change, self._key
 
     def begin(self, what: What) -> Work:
         """A piece of work begins; `end` ends it. One that has no room in the record is measured in vain."""
@@ -126,6 +132,7 @@ class Stopwatch:
             ended=None if end is None else self._offset(end),
             dropped=self._dropped,
             restarted=self._restarted,
+            coded=self.coded if self._coded == self._key else None,
         )
 
     def _span(self, work: Work, end: float | None) -> Span:

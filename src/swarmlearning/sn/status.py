@@ -20,6 +20,7 @@ from swarmlearning.ordering.etcd.member import peer_url
 from swarmlearning.ordering.etcd.membership import describe
 from swarmlearning.ordering.protocols import Lease
 from swarmlearning.sn.engine import Engine
+from swarmlearning.views.agreed import agreed_text
 from swarmlearning.views.alerts import Facts, Heard, Ordering, Severity, Standing, alerts
 from swarmlearning.views.names import Names, fetch_addresses, name_of, node_names
 from swarmlearning.views.nodes import expires_ms, expiries, node_view
@@ -57,7 +58,8 @@ class NodeStatus(BaseModel):
 class TrainingStatus(BaseModel):
     """A training contract in short; `waiting` has the facts of `text`: see `views.training.Waiting`.
 
-    `activities`: what each member (by UID) does now, see `views.training.Activity`. `taken_ms`: how long the last
+    `agreed`: how values travel and the outer optimizer, in words; empty where there is neither. `activities`: what each
+    member (by UID) does now, see `views.training.Activity`. `taken_ms`: how long the last
     rounds have taken, the newest last, as far as this SN has seen them; `missed`: of members that were not in the last
     rounds, how many these are.
     """
@@ -70,6 +72,7 @@ class TrainingStatus(BaseModel):
     leader: str | None
     waiting_for: list[str]
     text: str
+    agreed: str
     waiting: dict[str, Any]
     activities: dict[str, str]
     taken_ms: list[int]
@@ -330,6 +333,7 @@ def _training(world: World, names: Names, state: Training, lately: Lately | None
         leader=name_of(names, state.round.leader) if state.round else None,
         waiting_for=[names[uid] for uid in training.awaited(state)],
         text=waiting_text(facts, names, fetch_addresses(world)),
+        agreed=agreed_text(state),
         waiting=msgspec.to_builtins(facts),
         activities={uid: activity(state, member) for uid, member in state.members.items()},
         taken_ms=list(lately.taken_ms) if lately else [],

@@ -10,17 +10,19 @@ from typing import Final
 
 import msgspec
 
-from swarmlearning.ledger.contracts.training.state import awaited
+from swarmlearning.ledger.contracts.training.state import Training, awaited
+from swarmlearning.views.agreed import agreed_text
 from swarmlearning.views.checks import RoundChecks, named, round_checks
 from swarmlearning.views.evidence import Beat, Evidence
 from swarmlearning.views.explanation import Cause, Explanation, Replaced, SiteNow
 from swarmlearning.views.names import displayed
-from swarmlearning.views.shares import ORDER, received, seconds, shares
+from swarmlearning.views.shares import ORDER, coded, received, seconds, shares
 from swarmlearning.views.sliced import RoundWay, round_way, with_names
 from swarmlearning.views.timeline import Moments
 from swarmlearning.views.times import Script, Span, Times
 from swarmlearning.views.training import Awaited, Reason, Waiting, activity, waiting_in
 
+LONGEST_FAULT: Final = 200
 FROZEN_SECONDS: Final = 8.0
 """A script that reports batches about once a second, and none for so long, is taken to hang."""
 SLOW_BATCHES: Final = 10.0
@@ -44,16 +46,20 @@ def explain_closed(evidence: Evidence, number: int) -> Explanation:
         have=len(moments.models),
         replaced=_replaced(evidence, moments),
         shares=shares(evidence, number, moments, moments.closed_ms),
-        sites=_by_name(_site_then(evidence, moments, uid) for uid in moments.models),
+        sites=_by_name(_site_then(evidence, moments, uid, number) for uid in moments.models),
         silent=evidence.silent(),
         way=_way(evidence, moments.way, number),
         checks=_checks(evidence, number),
+        agreed=agreed_text(evidence.state),
+        step_fault=_step_fault(evidence.state, number),
+        step_round=number,
     )
 
 
-def _site_then(evidence: Evidence, moments: Moments, uid: str) -> SiteNow:
+def _site_then(evidence: Evidence, moments: Moments, uid: str, number: int) -> SiteNow:
     after = seconds(moments.models[uid] - moments.opened_ms)
-    return SiteNow(evidence.name(uid), "in", after_seconds=after, why=evidence.account(uid).why)
+    why = evidence.account(uid).why
+    return SiteNow(evidence.name(uid), "in", after_seconds=after, why=why, coded=coded(evidence, uid, number))
 
 
 def explain_now(evidence: Evidence) -> Explanation:
@@ -92,6 +98,9 @@ def explain_now(evidence: Evidence) -> Explanation:
         idle=tuple(sorted((evidence.name(uid) for uid in facts.idle), key=lambda name: (len(name), name))),
         way=_way(evidence, round_way(state), state.round.number) if state.round else None,
         checks=_checks(evidence, state.round.number - 1) if state.round else None,
+        agreed=agreed_text(state),
+        step_fault=_step_fault(state, state.rounds - 1),
+        step_round=max(0, state.rounds - 1),
     )
 
 
@@ -109,6 +118,13 @@ def _way(evidence: Evidence, way: RoundWay | None, number: int) -> RoundWay | No
 def _checks(evidence: Evidence, number: int) -> RoundChecks | None:
     found = round_checks(evidence.state)
     return named(found, evidence.name) if found is not None and found.round == number else None
+
+
+def _step_fault(state: Training, number: int) -> str:
+    """Why the outer step of this round was none; empty for any but that of the standing result."""
+    result = state.result
+    step = state.steps.get(result.digest) if result is not None and result.closed.number == number else None
+    return displayed(step.fault, LONGEST_FAULT) if step is not None else ""
 
 
 def _by_name(sites: Iterable[SiteNow]) -> tuple[SiteNow, ...]:
@@ -202,6 +218,7 @@ def _site_now(evidence: Evidence, facts: Waiting, uid: str) -> SiteNow:
         after_seconds=seconds(at - moments.opened_ms) if at is not None and moments else None,
         batches_per_second=beat.training.batches_per_second if beat.training else None,
         why=account.why,
+        coded=coded(evidence, uid, state.round.number) if state.round else None,
     )
     return _with_account(evidence, site, account.times) if account.times else site
 

@@ -8,6 +8,7 @@ from swarmlearning.views.explanation import Cause, Doing, Explanation, Share, Si
 from swarmlearning.views.render import ACTIVITIES, REASONS, clock, listed
 from swarmlearning.views.sizes import size_text
 from swarmlearning.views.sliced import Merger, merger_text, trouble_texts, way_text
+from swarmlearning.views.times import Coded
 
 WORK: Final[dict[Doing, str]] = {
     "train": "training at {site}",
@@ -72,8 +73,9 @@ def share_text(each: Share) -> str:
     return WORK[each.what].format(site=each.site)
 
 
-def site_text(each: SiteNow, merger: Merger | None = None) -> str:
-    """What a member does, and how far it is; `merger`: its part in a round that is merged in slices."""
+def site_text(each: SiteNow, merger: Merger | None = None, look: int = 0) -> str:
+    """What a member does, and how far it is; `merger`: its part in a round that is merged in slices, or in this `look`
+    at them."""
     parts = []
     if each.after_seconds is not None:
         parts.append(f"model in after {span_text(each.after_seconds)}")
@@ -87,15 +89,36 @@ def site_text(each: SiteNow, merger: Merger | None = None) -> str:
     if not parts and each.state != "in":
         parts.append(ACTIVITIES[each.state].format("this one"))
     if merger is not None:
-        parts.append(merger_text(merger))
+        parts.append(merger_text(merger, look))
+    if each.coded is not None:
+        parts.append(coded_text(each.coded))
     return "; ".join(parts)
 
 
+def coded_text(each: Coded) -> str:
+    """`gave 1.2 MB as int8 in place of 4.7 MB; change of length 0.31, of which 0.002 is left for a later round`."""
+    text = f"gave {size_text(each.bytes)} as {each.transfer} in place of {size_text(each.whole)}"
+    if each.change is None or each.rest is None:
+        return f"{text}; its change is not finite"
+    text += f"; change of length {each.change:g}"
+    if each.dropped:
+        return f"{text}; {each.rest:g} was left out, more than that for some rounds, and is dropped"
+    return f"{text}, {each.rest:g} left out of it and of those before"
+
+
 def way_notes(found: Explanation) -> list[str]:
-    """How the round is merged, why, what went wrong with slices, and what members have checked; a line each."""
+    """How the round is merged, why, what went wrong with slices, how values travel and are stepped, and what members
+    have checked; a line each."""
     texts = []
     if found.way is not None and found.round is not None:
         texts = [way_text(found.way, found.round, closed=found.cause == "closed"), *trouble_texts(found.way)]
+    if found.agreed:
+        texts.append(f"{found.agreed[0].upper()}{found.agreed[1:]}")
+    if found.step_fault:
+        texts.append(
+            f"The outer step of round {found.step_round} was not finite ({found.step_fault}): its merge stands, and "
+            "the momentum begins anew"
+        )
     if found.checks is not None:
         texts += [f"{line[0].upper()}{line[1:]}" for line in checks_text(found.checks, {}).splitlines()]
     return texts
@@ -186,8 +209,9 @@ def _merging(found: Explanation) -> str:
     if found.way is not None and found.way.waits:
         count, left = sum(each.slices for each in found.way.mergers), found.way.waits.get(found.site, 0)
         doing = f": it {_progress(site)}" if site.doing not in (None, "wait") else ""
+        what = "its models are looked at" if found.way.look else "it is merged"
         return (
-            f"Round {found.round} has taken {span_text(found.seconds)}: it is merged in {count} slices, of which "
+            f"Round {found.round} has taken {span_text(found.seconds)}: {what} in {count} slices, of which "
             f"{sum(found.way.waits.values())} are still to come, {left} from {found.site}{doing}"
         )
     lasts = f" for {span_text(site.seconds)}" if site.doing == "merge" else ""

@@ -6,7 +6,7 @@ import msgspec
 
 from swarmlearning.views.checks import RoundChecks
 from swarmlearning.views.sliced import RoundWay
-from swarmlearning.views.times import Fault
+from swarmlearning.views.times import Coded, Fault
 from swarmlearning.views.training import Activity, Reason
 
 Doing: TypeAlias = Literal[
@@ -48,6 +48,7 @@ class SiteNow(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `frozen`: its script trains no batch though it should. `left`: batches until it hands its model over, and
     `eta_seconds` what that, or a transfer, will take. `peer`, `bytes` of `total` bytes: the transfer.
+    `coded`: the change that it gave to the round, as its node states it.
     """
 
     site: str
@@ -68,6 +69,7 @@ class SiteNow(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int = 0
     fault: Fault = ""
     why: str = ""
+    coded: Coded | None = None
 
 
 class Replaced(msgspec.Struct, frozen=True):
@@ -85,8 +87,10 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     `have` of `need` models are in, or sessions open; of so many organisations. `idle`: SLs that are there and have no
     session, since no script has connected to them. `way`: how the round is merged, of the latest rounds, once that is
     decided; `checks`: what members have checked, of it or of the standing result, where that was merged in slices.
-    `alarms`: of the SN that was asked; `proposals`: texts of open ones that this training may wait for. `silent`:
-    sites that do not state their times, and why.
+    `agreed`: how values travel, and the outer optimizer, in words; empty where there is neither. `step_fault`: of the
+    outer step of round `step_round`, that of the standing result, which was not finite. `alarms`: of the SN that was
+    asked; `proposals`: texts of open ones that this training may wait for. `silent`: sites that do not state their
+    times, and why.
     """
 
     contract: str
@@ -114,3 +118,6 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     idle: tuple[str, ...] = ()
     way: RoundWay | None = None
     checks: RoundChecks | None = None
+    agreed: str = ""
+    step_fault: str = ""
+    step_round: int = 0

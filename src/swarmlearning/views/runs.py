@@ -14,6 +14,7 @@ from swarmlearning.ledger.contracts.experiments import Annotation, annotations_o
 from swarmlearning.ledger.contracts.network import Node
 from swarmlearning.ledger.contracts.training.state import Member, Training
 from swarmlearning.ledger.world import World
+from swarmlearning.views.agreed import outer_of, transfer_back_of, transfer_of
 from swarmlearning.views.curves import RoundMean
 from swarmlearning.views.names import LONGEST_PERSON, Names, displayed, name_of, node_names
 from swarmlearning.views.records import CONTRIBUTED, PART, RunRecord
@@ -55,6 +56,8 @@ class Parameters(msgspec.Struct, frozen=True):
     min_organisations: int
     structure: str
     outer_optimizer: str = ""
+    transfer: str = "float32"
+    transfer_back: str = "float32"
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -241,7 +244,9 @@ def _parameters(state: Training) -> Parameters:
         checkin=", ".join(sorted({each.checkin for each in members})),
         min_organisations=charter.min_organisations if charter else 1,
         structure=terms.structure if terms else "",
-        outer_optimizer=str((terms.outer if terms else None) or ""),
+        outer_optimizer=outer_of(state),
+        transfer=transfer_of(state),
+        transfer_back=transfer_back_of(state),
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 from swarmlearning.views.evidence import Evidence
 from swarmlearning.views.explanation import Doing, Share
 from swarmlearning.views.timeline import Moments
-from swarmlearning.views.times import RoundTimes, Span, What
+from swarmlearning.views.times import Coded, RoundTimes, Span, What
 
 MOST_SHARES: Final = 12
 ORDER: Final[tuple[What, ...]] = (
@@ -56,6 +56,12 @@ def received(evidence: Evidence, uid: str, number: int) -> tuple[int, float | No
         until = max(begin, span.end or begin)
         busy += until - begin
     return size, round(1000 * size / busy, 1) if busy > 0 else None
+
+
+def coded(evidence: Evidence, uid: str, number: int) -> Coded | None:
+    """The change that a site gave to a round, as it states it."""
+    record = _record(evidence, uid, number)
+    return record.coded if record else None
 
 
 class _Part(NamedTuple):

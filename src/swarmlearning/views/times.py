@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from swarmlearning.choices import Transfer
+
 MOST_SPANS: Final = 512
 """Of one record; a leader of 64 sites, each fetched from twice, has less than half of it."""
 
@@ -38,6 +40,7 @@ PHASES: Final[dict[What, Phase]] = {
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Offset: TypeAlias = Annotated[int, msgspec.Meta(gt=-(2**53), lt=2**53)]
 Short: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
+Length: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
 Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
 
@@ -62,12 +65,26 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True):
         return PHASES[self.what]
 
 
+class Coded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The coded change that a site gives to a round: its `bytes` in place of those of the `whole` model; the lengths of
+    the change and of the `rest` that coding has left out so far. None: not finite. `dropped`: that rest was longer than
+    what was trained for several changes in a row."""
+
+    transfer: Transfer
+    bytes: Count
+    whole: Count
+    change: Length | None = None
+    rest: Length | None = None
+    dropped: bool = False
+
+
 class RoundTimes(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one node has spent a round: from when it saw it open, for the first one from when its script came.
 
     `begun_ms`: that moment by this node's clock (Unix time); `opened`: when the first round opened, in milliseconds
     from then, else 0; None while it has not. `ended`: when this node saw it closed; None while it is in progress.
-    `dropped`: pieces of work that had no room. `restarted`: the node began in the middle of the round.
+    `dropped`: pieces of work that had no room. `restarted`: the node began in the middle of the round. `coded`: the
+    change that it has made for it; None where it gives a whole model, and under a privacy lock.
     """
 
     contract: Short
@@ -79,6 +96,7 @@ class RoundTimes(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: Offset | None = None
     dropped: Count = 0
     restarted: bool = False
+    coded: Coded | None = None
 
 
 class Script(msgspec.Struct, frozen=True, omit_defaults=True):

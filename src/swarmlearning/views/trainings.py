@@ -10,6 +10,7 @@ import msgspec
 from swarmlearning.choices import DEFAULT_CONTRACT
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.ledger.world import World
+from swarmlearning.views.agreed import outer_of, transfer_back_of, transfer_of
 from swarmlearning.views.names import displayed, fetch_addresses, name_of, node_names
 from swarmlearning.views.render import waiting_text
 from swarmlearning.views.training import waiting_in
@@ -85,9 +86,9 @@ def contract_info(state: Training) -> ContractInfo:
         merge_method=(terms.merge_method if terms else charter.merge_method if charter else "") or "",
         min_peers=terms.min_peers if terms else charter.min_peers if charter else 0,
         structure=terms.structure if terms else charter.structure if charter else "",
-        transfer=charter.transfer if charter else "float32",
-        transfer_back=charter.transfer_back if charter else "float32",
-        outer_optimizer=str((terms.outer if terms else charter.outer if charter else None) or ""),
+        transfer=transfer_of(state),
+        transfer_back=transfer_back_of(state),
+        outer_optimizer=outer_of(state),
     )
 
 

@@ -62,7 +62,7 @@ from swarmlearning.ledger.contracts.training.recipes import (
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Fault, Link, Recipe, Slice, Slicing, live_holders, roots_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, enough
-from swarmlearning.ledger.contracts.training.submissions import kept_back
+from swarmlearning.ledger.contracts.training.submissions import copies, kept_back
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
     member_of,
@@ -178,7 +178,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     slicing = slicing_of(state, current.number)
     if slicing is not None:
         _check_slices(state, current, slicing, body, uid)
-    return transactions.publish(state, body, uid, now_ms)
+    return transactions.publish(state, body, uid, now_ms, copies(current.submissions, current.base))
 
 
 def _check_slices(state: Training, current: Round, slicing: Slicing, body: Publish, uid: str) -> None:

@@ -244,8 +244,9 @@ class Result(msgspec.Struct, frozen=True):
 
     `missing` are those who can get it from nobody; of these, `given_up` have tried for long, and `slow` get it far too
     slowly. `impatient` hold a final result, and have waited long enough for those who do not. `repeated` are
-    contributors whose model was not trained for the round: it has no weight, was merged before, or is the round's base
-    unchanged. `hopes`: the holders, or their organisations, whose change has cleared `given_up` and `slow` already.
+    contributors whose model was not trained for the round: it has no weight, was merged before, is the round's base
+    unchanged, or another one's. `hopes`: the holders, or their organisations, whose change has cleared `given_up` and
+    `slow` already.
     """
 
     digest: str

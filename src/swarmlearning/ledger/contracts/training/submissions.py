@@ -39,6 +39,22 @@ def contributing(submissions: Mapping[str, Submission], base: str) -> int:
     return len({entry.digest for entry in submissions.values() if entry.weight} - {base})
 
 
+def copies(submissions: Mapping[str, Submission], base: str) -> set[str]:
+    """The members that have given, for a round with this base, a model that another one had given in an earlier block.
+
+    Equal models are no proof of a lie: scripts with one seed begin alike (so nothing is one without a base), and sites
+    with the same data may train alike. So nobody is refused; but who names what another one has trained is not credited
+    with it.
+    """
+    if not base:
+        return set()
+    trained = [one for one in submissions.values() if one.weight and one.digest != base]
+    first: dict[str, int] = {}
+    for one in trained:
+        first[one.digest] = min(one.at_ms, first.get(one.digest, one.at_ms))
+    return {one.uid for one in trained if one.at_ms > first[one.digest]}
+
+
 def kept_back(submissions: Mapping[str, Submission], base: str) -> set[str]:
     """The members whose models are not served, since fewer sites contribute than they demand."""
     demanding = {uid: one.contributors for uid, one in submissions.items() if one.privacy and one.digest != base}

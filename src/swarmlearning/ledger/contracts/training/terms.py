@@ -122,7 +122,10 @@ def _stated_by_enough(members: Collection[Member], name: str, needed: int) -> st
 
 
 def _differences(fixed: Terms, terms: Terms) -> Iterator[str]:
+    other_roles = (fixed.outer is None) != (terms.outer is None)  # so the structures of one model differ, too
     for name, text in _AGREED.items():
+        if name == "structure" and other_roles:
+            continue
         if getattr(fixed, name) != getattr(terms, name):
             yield f"{text} is {_text(fixed, name)}, this session has {_text(terms, name)}"
     for name, text in _NOT_MERGED.items():

@@ -140,8 +140,11 @@ def progress(state: Training, body: Progress, uid: str) -> Training:
     return msgspec.structs.replace(state, round=noted)
 
 
-def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
-    """The leader's merged model becomes the standing result and the next round opens, or training is over."""
+def publish(state: Training, body: Publish, uid: str, now_ms: int, copies: Collection[str] = ()) -> Training:
+    """The leader's merged model becomes the standing result and the next round opens, or training is over.
+
+    `copies`: members that have given what another one has trained (`submissions.copies`; none before rules version 3).
+    """
     current = round_led(state, body.round, body.term, uid)
     if current.phase != "frozen":
         raise Rejection(Code.COLLECTING, f"round {current.number} is still collecting; freeze it first")
@@ -165,7 +168,7 @@ def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
         missing=(),
         losses={},
         paced=False,
-        repeated=_repeated(state, current.base, body.receipt),
+        repeated=_repeated(state, current.base, body.receipt, copies),
     )
     state = msgspec.structs.replace(
         state, result=result, members=_credited(state, current, result, uid), rounds=current.number + 1
@@ -263,12 +266,12 @@ def _of_how_many(state: Training) -> str:
     return f", or not of {needed} organisations" if needed > 1 else ""
 
 
-def _repeated(state: Training, base: str, receipt: Receipt) -> tuple[str, ...]:
-    """The contributors whose model was not trained for this round."""
+def _repeated(state: Training, base: str, receipt: Receipt, copies: Collection[str]) -> tuple[str, ...]:
+    """The contributors whose model was not trained for this round, or not by them."""
     return tuple(
         part.uid
         for part in receipt.contributions
-        if part.weight == 0 or part.digest in (base, state.members[part.uid].model)
+        if part.weight == 0 or part.digest in (base, state.members[part.uid].model) or part.uid in copies
     )
 
 
