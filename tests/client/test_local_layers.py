@@ -140,6 +140,14 @@ def test_wrong_patterns_are_refused_before_the_session_is_open(
         assert sl.received == []
 
 
+def test_wrong_patterns_are_found_without_a_swarm_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWARM_LOOPBACK", "True")
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.raises(SwarmError, match="localLayers: no tensor of the model fits 'haed"):
+        SwarmCallback(syncFrequency=1, minPeers=1, model=net, localLayers=["haed.*"])
+    SwarmCallback(syncFrequency=1, minPeers=1, model=net, localLayers=["1.*"])
+
+
 def test_evaluation_is_of_merged_and_personal_layers_together(tmp_path: Path, join: Join) -> None:
     model = {"body": np.zeros(3, np.float32), "head": np.full(3, 7, np.float32)}
     seen = []

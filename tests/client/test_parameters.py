@@ -159,8 +159,18 @@ def test_a_missing_total_epochs_logs_a_box_of_four_lines(log: Log) -> None:
 def test_parameters_are_logged_under_their_documented_names(log: Log) -> None:
     make(log, totalEpochs=3)
     line = next(text for text in log.texts("INFO") if text.startswith("Swarm parameters: "))
-    for part in ("syncFrequency=4", "minPeers=2", "totalEpochs=3", "mergeMethod=mean", "mlPlatform=ARRAYS"):
+    for part in (
+        "syncFrequency=4",
+        "minPeers=2",
+        "totalEpochs=3",
+        "mergeMethod=mean",
+        "mlPlatform=ARRAYS",
+        "outerOptimizer=none",
+    ):
         assert part in line
+    log.lines.clear()
+    make(log, totalEpochs=3, outerOptimizer="nesterov")
+    assert any("outerOptimizer=nesterov (0.7, 0.9)" in text for text in log.texts("INFO"))
 
 
 def test_hf_mode_given_to_another_platform_is_logged_as_unused(log: Log) -> None:

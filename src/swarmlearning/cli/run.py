@@ -20,7 +20,7 @@ LONGEST_LABEL = 64
 
 Bridge = Annotated[bool, typer.Option("--bridge", help="Scripts use the original's client, release 2.1 or 2.2.")]
 ItsTransfer = Annotated[
-    Transfer, typer.Option(help="How sites' values travel to those who merge: see docs/choosing.md.")
+    Transfer, typer.Option(help="How sites' values travel to those who merge: all but float32 are fewer bytes.")
 ]
 ItsTransferBack = Annotated[TransferBack, typer.Option(help="How what was merged travels back.")]
 ItsContract = Annotated[str, typer.Option(help="With these two: the script's trainingContract, if it names one.")]

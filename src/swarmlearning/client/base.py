@@ -107,7 +107,10 @@ class SwarmCallbackBase(ABC):
         return options
 
     def _join(self) -> None:
-        """Opens the session, unless training goes on alone."""
+        """Opens the session, unless training goes on alone: then what has to fit the model is checked all the same."""
+        if self._loopback and self._local_patterns:
+            with failing_with():
+                self._local = local_names(self._local_patterns, self._model_tensors().keys(), self._tied())
         if not self._loopback:
             self._session = self._open()
             weakref.finalize(self, _warn_if_left_open, self._session, self.logger, os.getpid())

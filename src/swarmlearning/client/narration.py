@@ -20,8 +20,10 @@ def log_parameters(logger: Logger, known: Parameters, options: Mapping[str, Any]
         logger.info("hfMode is for Hugging Face models; it is not used here")
     if options.get("maxPeers"):  # scripts pass it, though the original never used it
         logger.warning("maxPeers is not used: there is no limit to the number of peers")
-    values = (f"{name}={value}" for name, value in msgspec.to_builtins(known).items())
-    logger.info("Swarm parameters: %s", ", ".join(values))
+    outer = known.outer
+    values = {name: value for name, value in msgspec.to_builtins(known).items() if name != "outer"}
+    values["outerOptimizer"] = f"{outer.method} ({outer.rate}, {outer.momentum})" if outer else "none"
+    logger.info("Swarm parameters: %s", ", ".join(f"{name}={value}" for name, value in values.items()))
 
 
 def log_evaluation(logger: Logger, loss: float | None, metric: float | None) -> None:
