@@ -7,7 +7,7 @@ was used twice) nor less (one that was forgotten), but where a site could not kn
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -61,8 +61,8 @@ class CodedWitness:
         if result is not None and result.digest != result.closed.base:
             self._shown.add((site.uid, site.life, result.digest))
 
-    def made(self, site: "Site", task: Release, change: str, piece: str) -> None:
-        """A site has coded the change that this piece of work is. It adds the rest that counts, or none."""
+    def made(self, site: "Site", task: Release, change: str, pieces: Iterable[str]) -> None:
+        """A site has coded the change that these pieces of work are. It adds the rest that counts, or none."""
         if task.residual is None:
             return
         counts = self._counts.get(task.base, {}).get(site.uid, "")
@@ -73,7 +73,8 @@ class CodedWitness:
             require(not self._can_know(site, task.base, counts), f"{what}, and can know that {counts[:8]} counts")
             self._lost |= self._left[counts].keys()
         whole = {each: share for each, share in self._left[task.residual].items() if share}
-        whole[piece] = whole.get(piece, Fraction(0)) + 1
+        for piece in pieces:
+            whole[piece] = whole.get(piece, Fraction(0)) + 1
         self._given[site.uid, change] = {each: share * LET_THROUGH for each, share in whole.items()}
         self._left[change] = {each: share - share * LET_THROUGH for each, share in whole.items()}
 
@@ -132,7 +133,7 @@ def coded(site: "Site", task: Release, again: str = "") -> str:
         witness.poisoned.add(result)
     own = witness.made_from[task.digest] == task.base
     # What a script has closed with is another change of each base.
-    piece = witness.handed[task.digest] + ("" if own else task.base)
-    witness.coded.made(site, task, result, piece)
+    pieces = sorted(piece + ("" if own else task.base) for piece in witness.handed[task.digest])
+    witness.coded.made(site, task, result, pieces)
     site.store.put(result)
     return result

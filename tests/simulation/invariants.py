@@ -42,7 +42,7 @@ class Witness:
         self._log, self._min_peers, self._sites = swarm.log, swarm.min_peers, swarm.sites
         self._prompt = prompt
         self.made_from: dict[str, str] = {}
-        self.handed: dict[str, str] = {}
+        self.handed: dict[str, frozenset[str]] = {}
         self.poisoned: set[str] = set()
         self.damaged: set[tuple[str, str]] = set()
         self.shut_out: set[str] = set()
@@ -159,10 +159,11 @@ class Witness:
                 hidden = self.slices.is_hidden(before, body.round, part.digest)
                 finite = part.digest not in self.poisoned or hidden
                 require(finite, f"{what} takes a model of {part.uid} that is not finite")
-                origin = self.handed[part.digest]
-                require(origin not in self._taken, f"{what} takes what {part.uid} handed over a second time")
+                origins = self.handed[part.digest]
+                twice = origins & self._taken.keys()
+                require(not twice, f"{what} takes what {part.uid} handed over a second time")
                 if part.coefficient:  # with initial sync `one` the others' models are not in the result
-                    self._taken[origin] = body.round
+                    self._taken.update(dict.fromkeys(origins, body.round))
 
     def _submitted(self, sender: str, body: Submit) -> None:
         if body.base and sender in self._sites:  # without one everybody hands in what it has
@@ -315,9 +316,17 @@ class Witness:
             raise Violation(f"{entry.content.body} was acknowledged at {height} and is not there")
 
     def carried(self, site: "Site", task: Carry) -> None:
+        """Checks that a change is carried over since what it was trained from, and that none is added to itself."""
         require(
             self.made_from[task.digest] == task.base, f"{site.uid} carries its change since a model it did not have"
         )
+        twice = self.handed[task.digest] & self.handed.get(task.onto, frozenset()) if self.is_own(task.onto) else ()
+        require(not twice, f"{site.uid} adds what it has handed over to itself")
+
+    def is_own(self, digest: str) -> bool:
+        """Whether this is what a site has trained from a result, rather than a result: with initial sync `one` the
+        first is a model that a site has handed over."""
+        return digest in self.handed and self.made_from[digest] != ""
 
     def failed(self, site: "Site", text: str) -> None:
         what = f"the ML process of {site.uid} is failed: {text}"

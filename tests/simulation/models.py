@@ -207,9 +207,11 @@ def carry(running: Task, task: Carry) -> None:
         return
     witness.carried(site, task)
     result = name("carried", task.digest, task.base, task.onto)
-    witness.made_from[result] = task.onto
-    witness.handed[result] = witness.handed[task.digest]
-    if task.digest in witness.poisoned:
+    own = witness.is_own(task.onto)  # it is added to what the site has handed over since
+    witness.made_from[result] = witness.made_from[task.onto] if own else task.onto
+    witness.handed[result] = witness.handed[task.digest] | (witness.handed[task.onto] if own else frozenset())
+    site.swarm.struck["added to the next model"] += own
+    if not witness.poisoned.isdisjoint((task.digest, task.onto)):
         witness.poisoned.add(result)
     site.store.put(result)
     site.store.private.add(result)

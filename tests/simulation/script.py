@@ -188,7 +188,7 @@ class Script:
         process.waits = True
         digest, witness = name(process.name, str(process.handed), process.loaded), self.swarm.witness
         witness.made_from[digest] = process.loaded
-        witness.handed[digest] = digest
+        witness.handed[digest] = frozenset({digest})
         if self.poisoned:
             witness.poisoned.add(digest)
         self.site.store.put(digest)

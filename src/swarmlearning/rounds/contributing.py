@@ -28,7 +28,8 @@ class Contributing:
         if current is None or facts.uid in current.late:
             return
         known, offered = current.submissions.get(facts.uid), self._ml.offered
-        if known and offered and self._releasing.is_of(known, offered):  # perhaps by this node before it was restarted
+        if known and offered and (known.kind == "carried" or self._releasing.is_of(known, offered)):
+            # Perhaps by this node before it was restarted: what it was carried over into, or added to, is not known.
             self._carrying.submitted(current.number, known.digest)
         if known and facts.uid not in current.unreachable:
             return
@@ -39,7 +40,7 @@ class Contributing:
         if given is None or (known and known.digest == given.digest):
             return
         if not is_barred(facts.training, facts.uid, given.digest):
-            self._carrying.submitted(current.number, given.digest)
+            self._carrying.submitted(current.number, given.digest, model)
             kind, digest, size, privacy = given
             weight = contract.weight_in(current, me, kind)
             facts.send(Submit(current.number, current.base, kind, digest, size, weight, privacy))
@@ -47,9 +48,14 @@ class Contributing:
     def _model_for(self, me: Member, current: Round) -> tuple[SubmissionKind, Handed | None]:
         if self._ml.closed:
             return me.checkin, self._checkin(me, self._ml.closed)
-        offered = self._ml.offered
-        if offered is None or self._ml.has == self._facts.latest or not current.base:
+        offered, has = self._ml.offered, self._ml.has
+        if has.digest and current.base and (left := self._carrying.left_of(current.base)):
+            return "trained", left
+        if offered is None or not current.base:
             return "trained", offered
+        if has == self._facts.latest:
+            whole = self._carrying.whole(offered, has)
+            return "trained" if whole == offered else "carried", whole
         return "carried", self._carrying.model_onto(current.base)
 
     def _checkin(self, me: Member, closed: Handed) -> Handed | None:

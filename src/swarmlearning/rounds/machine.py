@@ -253,8 +253,7 @@ class RoundMachine:
     def _keep(self) -> None:
         """Names the models still needed whenever that changes."""
         facts, needed = self._facts, self._ml.needed | self._facts.named
-        if self._carrying.model:
-            needed.add(self._carrying.model.digest)
+        needed |= self._carrying.needed
         needed |= self._releasing.needed(needed) | self._sharing.needed
         needed.update(
             digest

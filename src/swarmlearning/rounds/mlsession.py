@@ -121,6 +121,7 @@ class MLSession:
         match message:
             case SessionRequested(session):
                 self._session, self._run, self.closed = session, self._training.run, None
+                self._carrying.forget_left()
                 self._facts.forget(session)  # a refusal of the session before does not concern this one
             case ModelReceived(closing=closing) if handed := self.handed:
                 self._facts.held.add(handed.digest)
@@ -175,8 +176,7 @@ class MLSession:
             case Delivering(result=result) if result == latest:
                 pass  # the report follows when it is loaded
             case Awaiting(has, model) if latest.digest and has != latest and self._is_worth_carrying(has, latest):
-                self._carrying.carry(model, has, latest)
-                self._report_held(me, latest)
+                self._catch_up(me, model, has, latest)
             case Awaiting(has) | Served(has) if latest.digest and has != latest:
                 self._send(Deliver(latest.digest))
             case Awaiting(has) | Served(has):
@@ -185,6 +185,29 @@ class MLSession:
                 self._answer(me)
             case _:
                 self._report_held(me, latest)
+
+    def _catch_up(self, me: Member, model: Handed, has: ModelRef, latest: ModelRef) -> None:
+        """Lets the ML process train on although no round has merged what it waits with, or carries that over."""
+        if self._was_away(me, has) and not self._carrying.has_left:
+            self._carrying.leave(model, has)
+            self._send(Deliver(latest.digest))
+            return
+        if whole := self._carrying.whole(model, has):
+            self._carrying.carry(whole, has, latest)
+        self._report_held(me, latest)
+
+    def _was_away(self, me: Member, has: ModelRef) -> bool:
+        """Returns whether this node has missed the standing result only because it was cut off as the contributors were
+        fixed, and can contribute to the next one as soon as the others.
+
+        Who is late without that is slow: the next round would wait for it in vain, too.
+        """
+        result, current = self._training.result, self._training.round
+        if result is None or current is None or result.closed.base != has.digest:
+            return False
+        fixed = max(entry.at_ms for entry in result.closed.submissions.values())
+        begun = any(uid != me.uid and entry.kind == "trained" for uid, entry in current.submissions.items())
+        return me.since_ms > fixed and not begun
 
     def _answer(self, me: Member) -> None:
         """Lets the ML process go on once it has been served a result, and end once the final one is settled."""

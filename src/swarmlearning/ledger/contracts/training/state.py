@@ -19,7 +19,8 @@ below minPeers: then it waits without limit; `views/` shows for whom and since w
 A *straggler* is a member that made the leader wait its full grace in vain: the leader's Freeze names it, and no round
 waits for it until it has taken a result again. What it trained meanwhile is not lost: it comes as a `carried` model,
 the latest result plus the straggler's own change since the model it started from (`merge/carry.py`), and counts like
-any other model built on that result.
+any other model built on that result. So does what a site that was only away hands over next, with what it has learned
+before.
 
 The leader is the member at position (round + term) among the *eligible*: alive, willing, reachable for others. Their
 order follows from a hash of the network, the contract, the run and the identities of those who were members when it
