@@ -169,6 +169,19 @@ async def test_the_same_transaction_is_offered_again_while_an_sn_is_unavailable(
     assert complaints == [f"SN {sn.address}: because of unavailable"] * 2
 
 
+async def test_what_is_offered_again_does_not_come_over_the_connection_that_brought_no_answer(
+    ledger: Ledger, identities: Identities
+) -> None:
+    """On one from before an outage TCP tries ever less often."""
+    answers = refusal("down", 503), committed(ledger), committed(ledger)
+    async with scripted(identities, ledger, *answers) as (sn, sender):
+        await sender.send("network", Announce({}))
+        await sender.send("network", Announce({"fs": "sl-1:1"}))
+        first, again, later = sn.peers
+        assert again != first
+        assert later == first
+
+
 async def test_a_transaction_that_expired_on_the_way_is_signed_again(ledger: Ledger, identities: Identities) -> None:
     async with scripted(identities, ledger, refusal("expired"), committed(ledger)) as (sn, sender):
         await sender.send("network", Announce({}))

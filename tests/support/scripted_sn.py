@@ -43,14 +43,15 @@ STATUS: dict[str, Any] = {
 @dataclass
 class ScriptedSn:
     """`blocks` are streamed from the height requested, then those that come; or the stream ends there if `ends`. Each
-    request with a body is given the next of `answers`, a function of what was sent; `received` are the bodies. With
-    `refuses` every request is answered by 403 and this reason."""
+    request with a body is given the next of `answers`, a function of what was sent; `received` are the bodies, from
+    these ports of `peers`. With `refuses` every request is answered by 403 and this reason."""
 
     blocks: list[bytes]
     answers: list[Callable[[str], Answer]] = field(default_factory=list)
     ends: bool = False
     refuses: str = ""
     received: list[str] = field(default_factory=list)
+    peers: list[int] = field(default_factory=list)
     asked_from: list[int] = field(default_factory=list)
     address: str = ""
     ahead_ms: int = 0
@@ -88,6 +89,7 @@ class ScriptedSn:
             if not message["more_body"]:
                 break
         self.received.append(body.decode())
+        self.peers.append(scope["client"][1])
         status, answer = self.answers.pop(0)(body.decode())
         self.show(self.blocks)
         await _answer(status, answer, send)

@@ -103,8 +103,10 @@ class SnClient:
         self.address = address
         self._base = f"https://{address}"
         self._seconds = answer_seconds
+        self._fault = fault
         self._speaks = speaks
         self._answered = False
+        self._context = tls
         self._tls = PeerTls(tls, lambda credential: role_fault(credential) or fault(credential))
         timeout = aiohttp.ClientTimeout(total=answer_seconds, sock_connect=min(5.0, answer_seconds))
         self._session = session_to(address, self._tls, timeout, CONNECTIONS)
@@ -124,6 +126,13 @@ class SnClient:
     def fault(self) -> str:
         """The fault that is found now in the SN to which a connection is open; empty where there is none."""
         return self._tls.fault()
+
+    def anew(self) -> "SnClient":
+        """Another client of this SN, with connections of its own. On one from before an outage TCP tries ever less
+        often: what is sent there comes seconds after the outage has ended."""
+        other = SnClient(self.address, self._context, self._seconds, self._fault, self._speaks)
+        other._answered = self._answered
+        return other
 
     async def submit(self, raw: str) -> int:
         """Height of the block that holds the transaction. Raises `Refusal`, or `Unavailable`: then it may or may not

@@ -21,6 +21,8 @@ Source: TypeAlias = tuple[str, int] | tuple[str, int, str]
 """Host and port of a file server, or those of a relay and the UID of the node behind it."""
 
 _KEPT_PER_SOURCE: Final = 4
+_AGAIN_SECONDS: Final = 4.5
+"""After so long without an answer connecting begins again: TCP tries ever less often while a link is cut."""
 _NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 
@@ -59,8 +61,16 @@ def _connect(host: str, port: int, seconds: float, refuse: Refusal) -> socket.so
     addresses = permitted_addresses(host, refuse)
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
-            return socket.create_connection((address, port), seconds / len(addresses))
-    return socket.create_connection((addresses[-1], port), seconds / len(addresses))
+            return _connect_to(address, port, seconds / len(addresses))
+    return _connect_to(addresses[-1], port, seconds / len(addresses))
+
+
+def _connect_to(address: str, port: int, seconds: float) -> socket.socket:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > _AGAIN_SECONDS:
+        with contextlib.suppress(TimeoutError):
+            return socket.create_connection((address, port), _AGAIN_SECONDS)
+    return socket.create_connection((address, port), max(left, 0.1))
 
 
 class Connections:

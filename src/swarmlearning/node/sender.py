@@ -76,11 +76,11 @@ class Sender:
         `Unavailable` when TLS has failed with all of them for some time, since that does not pass by itself.
         """
         signed = self.author.write(chain or self._follower.chain, contract, body, on_behalf_of)
-        failing, refusing = dict[str, float](), set[str]()
+        failing, refusing, again = dict[str, float](), set[str](), False
         async for _ in Backoff(longest=1.0):
             client = self._follower.client
             try:
-                height = await self._offer(client, signed.raw)
+                height = await self._offer(client, signed.raw, again)
                 if await self._reaches(height, CONFIRM_SECONDS) and self._is_on_chain(signed):
                     return height
                 self._on_unavailable(
@@ -88,6 +88,7 @@ class Sender:
                     "(do both run the same version?); offering it again"
                 )
             except Unavailable as error:
+                again = True
                 self._on_unavailable(str(error))
                 if error.final:
                     failing.setdefault(client.address, time.monotonic())
@@ -149,9 +150,10 @@ class Sender:
         until = time.monotonic() - self._distrust_seconds
         return all(failing.get(address, math.inf) <= until for address in self._follower.addresses)
 
-    async def _offer(self, client: SnClient, raw: str) -> int:
-        """One offer to the SN in use. Raises `Unavailable` also when that SN is left meanwhile: it may be frozen."""
-        offer = asyncio.ensure_future(client.submit(raw))
+    async def _offer(self, client: SnClient, raw: str, again: bool) -> int:
+        """One offer to the SN in use, over a new connection if the one before was not answered. Raises `Unavailable`
+        also when that SN is left meanwhile: it may be frozen."""
+        offer = asyncio.ensure_future(_submit_anew(client, raw) if again else client.submit(raw))
         turned = asyncio.ensure_future(self._follower.turned())
         try:
             await asyncio.wait((offer, turned), return_when=asyncio.FIRST_COMPLETED)
@@ -162,3 +164,8 @@ class Sender:
             for task in (offer, turned):
                 task.cancel()
             await asyncio.gather(offer, turned, return_exceptions=True)
+
+
+async def _submit_anew(client: SnClient, raw: str) -> int:
+    async with client.anew() as fresh:
+        return await fresh.submit(raw)
