@@ -267,6 +267,27 @@ def test_a_result_is_put_together_under_the_name_of_its_recipe(tmp_path: Path) -
     assert {path.suffix for path in (tmp_path / "store").iterdir()} == {".safetensors", ".chunks"}
 
 
+def test_chunks_that_are_here_under_the_name_of_a_recipe_are_copied_where_they_fit(tmp_path: Path) -> None:
+    data, store = content(4), TensorStore(tmp_path / "store")
+    info = info_of(data)
+    merged = parts_of(store, ModelDigest.unstated(info.layout), RECIPE)
+    whole = parts_of(store, info)
+    with merged.used(), whole.used():
+        merged.path.write_bytes(data[:CHUNK] + b"?" * CHUNK + data[2 * CHUNK : 3 * CHUNK])
+        merged.own(range(3))
+        with merged.path.open("r+b") as file:
+            file.seek(2 * CHUNK)
+            file.write(b"!")  # it was right when it was confirmed
+        whole.copy_from(merged)
+        assert [whole.has(range(index, index + 1)) for index in range(4)] == [True, False, False, False]
+        bring(whole, claimed(whole), data)
+        assert whole.held == 2 * CHUNK
+    other = parts_of(store, info_of(content(3)))
+    with merged.used(), other.used():
+        other.copy_from(merged)
+        assert other.held == 0
+
+
 def test_the_root_of_a_slice_names_its_place_its_digests_and_the_model_s_size() -> None:
     info = info_of(content(4))
     other = ModelDigest(info.size + 1, info.chunks)

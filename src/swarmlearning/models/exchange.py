@@ -48,13 +48,14 @@ class Wanted(NamedTuple):
     """What is fetched: a model, or only these `chunks` of it; `size` of the whole model, where it is known.
 
     `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the proof of those
-    chunks' digests.
+    chunks' digests. `begun`: another name under which chunks of it may be here.
     """
 
     digest: str
     size: int | None = None
     chunks: range | None = None
     slice_root: str | None = None
+    begun: str = ""
 
 
 class Exchange:

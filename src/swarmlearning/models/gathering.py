@@ -213,7 +213,7 @@ class Gathering:
     def _take_from(self, exchange: Exchange) -> None:
         """All that this source can bring. Raises `SourceError`, `StoreError` and `Stopped`."""
         note = partial(self._note, exchange)
-        if self._parts is None and self._wanted.chunks is None:
+        if self._parts is None and self._wanted.chunks is None and not self._wanted.begun:
             with contextlib.suppress(Lacking):
                 exchange.bundle(self._begin, note)
         if (parts := self._parts) is None:
@@ -266,6 +266,9 @@ class Gathering:
             if parts.layout != info.layout:
                 raise SourceError("has a model that is cut in another way")
             parts.open()
+            if wanted.begun and (begun := self._store.parts(wanted.begun)) is not None:
+                with begun.used():
+                    parts.copy_from(begun)
             if wanted.slice_root is not None and wanted.chunks is not None:
                 parts.state(wanted.chunks, info.chunks[wanted.chunks.start : wanted.chunks.stop])
             self._before, self._begun = parts.size_of(self._chunks(parts)), time.monotonic()

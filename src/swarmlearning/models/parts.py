@@ -200,6 +200,23 @@ class Parts:
         with self._files.writing(self._path, self.layout.size):
             self._files.noted(self.name).write_bytes(self._here)
 
+    def copy_from(self, other: "Parts") -> None:
+        """Takes the chunks that are here under another name, too, with the digests that they have in this model.
+
+        For users of both. Raises `StoreError`.
+        """
+        if other.layout != self.layout:
+            return
+        with self._lock, self._files.writing(self._path, self.layout.size):
+            assert self._file is not None
+            assert other._file is not None
+            target, source = self._file.fileno(), other._file.fileno()
+            for index, digest in enumerate(self._digests):
+                if other._here[index] and other._digests[index] == digest and not self._here[index]:
+                    copy_range(source, target, *self.layout.bounds(index))
+                    if digest_chunk(target, self.layout, index) == digest:
+                        self._add(index)
+
     # --- chunks of a model whose root is not known --------------------------------------------------------------------
 
     def state(self, chunks: range, digests: Sequence[bytes]) -> None:
@@ -273,13 +290,18 @@ class Parts:
         return self.layout.size + claim.aside * self.layout.longest - self.layout.bounds(claim.first)[0]
 
     def _put_in_place(self, fd: int, claim: Claim) -> None:
-        start, end = self.layout.bounds(claim.first)
-        buffer = memoryview(bytearray(min(_COPIED, end - start)))
-        for at in range(start, end, _COPIED):
-            piece = buffer[: end - at]
-            if not read_at(fd, piece, at + self._shift(claim)):
-                raise OSError(errno.EIO, "the file became shorter while it was written")
-            write_at(fd, piece, at)
+        copy_range(fd, fd, *self.layout.bounds(claim.first), self._shift(claim))
+
+
+def copy_range(source: int, target: int, start: int, end: int, shift: int = 0) -> None:
+    """Copies these bytes from where they are in one file, `shift` bytes further on, to their place in another. Raises
+    OSError."""
+    buffer = memoryview(bytearray(min(_COPIED, end - start)))
+    for at in range(start, end, _COPIED):
+        piece = buffer[: end - at]
+        if not read_at(source, piece, at + shift):
+            raise OSError(errno.EIO, "the file became shorter while it was written")
+        write_at(target, piece, at)
 
 
 def packed(here: bytes | bytearray) -> bytes:

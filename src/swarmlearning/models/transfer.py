@@ -61,18 +61,19 @@ class Fetcher:
         size: int | None = None,
         height: int | None = None,
         watcher: Watcher | None = None,
+        begun: str = "",
     ) -> Path:
         """The file of model `digest`, fetched unless it is held; each of `sources`, (host, port), is tried once.
 
         `height`: that of the ledger on which the caller saw that it may have the model, for sources that are behind.
         `size`, where it is known: a source that offers a model of another size is refused. `progress` is called in the
         event loop with the bytes held so far, at most ten times a second and at the end; `watcher` is told what each
-        source does.
+        source does. `begun`: another name under which chunks of the model may be here; those are not fetched.
 
         Callers that want the same share one download and their sources; it stops soon after the last of them
         is cancelled. Raises `TransferError`, and `StoreError` when the disk is full.
         """
-        return await self._fetch(Wanted(digest, size), sources, progress, height, watcher)
+        return await self._fetch(Wanted(digest, size, begun=begun), sources, progress, height, watcher)
 
     async def fetch_part(
         self,
@@ -105,7 +106,7 @@ class Fetcher:
         watcher: Watcher | None,
         stall_seconds: float | None = None,
     ) -> Path:
-        key = wanted._replace(size=None)
+        key = wanted._replace(size=None, begun="")
         while (download := self._downloads.get(key)) is not None and download.ending:
             await asyncio.wait([download.result])  # it may still have the partial file open
         if self._store.has(wanted.digest):
@@ -155,7 +156,7 @@ class Fetcher:
         def exchange(source: Source) -> Exchange:
             return Exchange(wanted, source, self._connections, height, stall_seconds)
 
-        key = wanted._replace(size=None)
+        key = wanted._replace(size=None, begun="")
         download = self._downloads[key] = Download(wanted, sources, exchange, self._store, self._threads)
 
         def ended(result: asyncio.Future[Path]) -> None:

@@ -264,11 +264,12 @@ class Send(_Frozen, frozen=True):
 class Fetch(_Frozen, frozen=True):
     """Fetch the model, or this range of it, from one of these members, the likeliest first. A result of an outer step
     is made of what was merged, where its base is here; its momentum belongs to it. What was merged is made of its coded
-    change, in the same way."""
+    change, in the same way. `begun`: the recipe of a round in slices, under whose name parts of it may be here."""
 
     digest: str
     holders: tuple[str, ...]
     range: Range | None = None
+    begun: str = ""
 
 
 class Verify(_Frozen, frozen=True):

@@ -69,6 +69,8 @@ class RoundFacts:
         """Bytes of the model that the ML process handed over last, and so of every one of the training; 0: none yet."""
         self.postponed: set[str] = set()
         """The model whose fetch was stopped, and soon begins with another holder."""
+        self.begun = ("", "")
+        """A result that is not here, and the recipe under whose name parts of it may be."""
         self.out: list[Action] = []
         self.timers = Timers(self.out)
         self.work = WorkUnderWay(self.out)
@@ -174,7 +176,8 @@ class RoundFacts:
     def fetch(self, digest: str, holders: tuple[str, ...]) -> None:
         """Wants the model, unless it is to be tried again only later."""
         if not self.timers.pausing(digest):
-            self.work.want(Fetch(digest, holders), self.now)
+            result, recipe = self.begun
+            self.work.want(Fetch(digest, holders, begun=recipe if digest == result else ""), self.now)
 
     def fetched(self, digest: str) -> None:
         """The model is in the store, with its momentum."""

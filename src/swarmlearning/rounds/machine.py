@@ -225,6 +225,7 @@ class RoundMachine:
             self._ml.fail(RESET)
             return
         self._releasing.follow()
+        self._sharing.follow()
         me = facts.training.members.get(self._uid)
         self._ml.attend(me)
         if me and me.incarnation == facts.incarnation:

@@ -37,7 +37,7 @@ from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
 from swarmlearning.ledger.contracts.training.submissions import contributing, kept_back
 from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
-from swarmlearning.rounds.facts import RoundFacts
+from swarmlearning.rounds.facts import NOTHING, RoundFacts
 from swarmlearning.rounds.known import Progress, is_here, slice_of, subject
 from swarmlearning.rounds.linking import Linking
 from swarmlearning.rounds.looking import gather
@@ -70,6 +70,7 @@ class Sharing:
         self._facts = facts
         self._settings = settings
         self._known: dict[str, Progress] = {}
+        self._recipes: dict[int, str] = {}  # of the rounds in slices that were seen last
         self._linking = Linking(facts)
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -153,10 +154,19 @@ class Sharing:
 
     # --- decisions --------------------------------------------------------------------------------------------------
 
+    def follow(self) -> None:
+        """Keeps what has come of the standing result though its slices are not on the ledger any more: the others have
+        all of it, and this node was away."""
+        facts, result = self._facts, self._facts.training.result
+        number = result.closed.number if result and result.digest not in facts.held else NOTHING
+        kept = {each: recipe for each, recipe in self._recipes.items() if each == number}
+        self._recipes = kept | {slicing.round: slicing.recipe for slicing in facts.training.slicings}
+        facts.begun = (result.digest, kept[number]) if result and number in kept else ("", "")
+
     @property
     def needed(self) -> set[str]:
         """The recipes whose slices are to be kept, and the models that were made of them."""
-        recipes = {slicing.recipe for slicing in self._facts.training.slicings}
+        recipes = set(self._recipes.values())
         made = [known.result for known in self._known.values() if known.result]
         return recipes.union(*({one.result} | made_of(one.step) for one in made))
 

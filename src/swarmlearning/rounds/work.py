@@ -94,7 +94,9 @@ def _purpose(work: Work) -> Work:
     """The work itself, but for the members that something is fetched from, and its time: a change of these starts
     nothing anew."""
     match work:
-        case Fetch() | FetchSlice():
+        case Fetch():
+            return msgspec.structs.replace(work, holders=(), begun="")
+        case FetchSlice():
             return msgspec.structs.replace(work, holders=())
         case MergeSlice():
             return msgspec.structs.replace(work, seconds=0.0)

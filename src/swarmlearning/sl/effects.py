@@ -15,7 +15,7 @@ from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.codes import Code, is_transient
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.recipes import contributions
-from swarmlearning.ledger.contracts.training.state import Round, Training, state_of
+from swarmlearning.ledger.contracts.training.state import Round, Training, alive, state_of
 from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
 from swarmlearning.ledger.contracts.training.transfers import transfer_in
 from swarmlearning.merge.merging import MergeError, UnmergeableError
@@ -219,7 +219,7 @@ class Effects:
             try:
                 if pusher := pusher_of(self._follower.chain, self._training, self._sender.author.uid, digest):
                     await self._slices.wait_for_push(pusher, digest, sources, lambda parts: parts.complete)
-                await self._get(digest, list(sources), links, pin)
+                await self._get(action, list(sources), links, pin)
                 links.ended()
             except TransferError as error:
                 links.ended(error.fault)
@@ -242,17 +242,16 @@ class Effects:
                     await self._giving.made_public(digest, *made_of(self._training.steps.get(digest)))
                     self._emit(Fetched(digest))
 
-    async def _get(self, digest: str, sources: Sequence[Source], links: Links, pin: Pin) -> None:
+    async def _get(self, action: Fetch, sources: Sequence[Source], links: Links, pin: Pin) -> None:
         """Fetches a model; a result of an outer step is made of what was merged, and that of its change, where that can
         be; it has its momentum then. Raises `TransferError`, `StoreError`, `MergeError` and `DifferentStep`."""
 
         async def get(wanted: str, size: int | None) -> None:
             height, own = self._follower.chain.height, self._ml.model_size
             known = size or self._slices.size_of(wanted, self._training, own)
-            await self._fetcher.fetch(wanted, sources, size=known, height=height, watcher=links)
+            await self._fetcher.fetch(wanted, sources, size=known, height=height, watcher=links, begun=action.begun)
 
-        training = self._training
-        await self._outer.obtain(training, digest, self._back.getting(training, get, pin), pin)
+        await self._outer.obtain(self._training, action.digest, self._back.getting(self._training, get, pin), pin)
 
     def _came(self, size: int) -> None:
         """Bytes that have been fetched."""
@@ -346,9 +345,10 @@ class Effects:
         if slicing is None:
             self._emit(SlicesLost(task.recipe))
         else:
-            current = self._training.round
+            current, there = self._training.round, alive(self._training)
             leads = current is not None and current.leader == self._sender.author.uid
-            models = len(contributions(self._training, current, slicing.excluded)) if current and leads else 0
+            told = leads and all(there & each.roots.keys() for each in slicing.slices)  # who is lost does not tell
+            models = len(contributions(self._training, current, slicing.excluded)) if current and told else 0
             with self._store.pinned(task.recipe, task.base) as pin:
                 done = await self._slices.assemble(task, slicing.slices, models, pin)
                 if task.base and isinstance(done, Assembled):
