@@ -133,3 +133,19 @@ async def test_a_cancelled_fetch_stops_and_the_next_one_resumes(digest: str, hol
     path = await fetcher.fetch(digest, [good.source])
     assert path.read_bytes() == CONTENT
     assert good.requests in BEGUN
+
+
+async def test_chunks_that_are_here_under_the_name_of_a_recipe_are_not_fetched(
+    digest: str, hold: Hold, fetcher: Fetcher, store: TensorStore
+) -> None:
+    recipe, good = "5" * 64, await hold()
+    chunks = tuple(blake3(CONTENT[at : at + CHUNK]).digest() for at in range(0, SIZE, CHUNK))
+    parts = store.parts(recipe, ModelDigest.unstated(ModelDigest(SIZE, chunks).layout))
+    assert parts is not None
+    with parts.used():
+        parts.path.write_bytes(CONTENT[: 2 * CHUNK])
+        parts.own(range(2))
+    path = await fetcher.fetch(digest, [good.source], begun=recipe)
+    assert path.read_bytes() == CONTENT
+    assert good.requests == ["/chunks", rest_from(2 * CHUNK)]
+    assert parts.has(range(2)), "others may read them"
