@@ -4,7 +4,7 @@ import pytest
 
 from support.play import merged, model
 from support.roundnode import LOADED, SESSION, Node, served, submit_of
-from swarmlearning.ledger.bodies import ReportPerformance, Submit
+from swarmlearning.ledger.bodies import ExclusionReason, ReportPerformance, Submit
 from swarmlearning.rounds.events import (
     Action,
     AnswerOpened,
@@ -84,6 +84,26 @@ def test_a_site_that_was_away_trains_on_and_adds_what_it_left_behind_to_its_next
 def test_what_was_left_behind_is_kept_until_it_is_added(sent: bool) -> None:
     node = trains_on(away(sent=sent))
     assert {model("d", 1), merged(0)} <= node.machine._kept
+
+
+@pytest.mark.parametrize(("reason", "is_lost"), [("unreachable", True), ("unreachable", False), ("non-finite", True)])
+def test_what_nobody_could_fetch_as_the_site_was_away_is_not_lost(reason: ExclusionReason, is_lost: bool) -> None:
+    node = served("d", "a", "b", "c", "d")
+    play = node.play
+    submit = submit_of("d", 1, merged(0))
+    assert node.hand_over(1) == [Send(submit)]
+    node.accept(submit)
+    play.submit("a", "b", "c", "d")
+    assert play.frozen
+    if is_lost:
+        play.set_attendance("d", "lost")
+        play.set_attendance("d", "present")
+    play.publish(without={"d": reason})
+    play.report("a", "b", "c")
+    node.advance()
+    trains_on(node)
+    added = is_lost and reason == "unreachable"
+    assert node.hand_over(2) == [ADDED if added else Send(submit_of("d", 2, merged(1)))]
 
 
 def test_a_site_that_is_late_though_it_was_there_waits_for_the_next_round() -> None:

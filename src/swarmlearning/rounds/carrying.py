@@ -171,14 +171,16 @@ class Carrying:
         facts.work.want(Carry(left.model.digest, left.has.digest, model.digest, missed), facts.now)
         return None
 
-    def is_worth_it(self, has: ModelRef, latest: ModelRef) -> bool:
-        """Returns whether it was trained from an earlier result, and no round has merged it yet but one still may."""
+    def is_worth_it(self, has: ModelRef, latest: ModelRef, away: bool) -> bool:
+        """Returns whether it was trained from an earlier result, and no round has merged it yet but one still may:
+        nothing is wrong with one that nobody could fetch as this site was `away`."""
         result = self._facts.training.result
         if result is None or not has.digest or has.digest not in self._facts.held:
             return False
         if has.round >= latest.round or self._work.merged:
             return False
-        unusable = any(part.uid == self._facts.uid for part in result.receipt.exclusions)
+        faults = {part.reason for part in result.receipt.exclusions if part.uid == self._facts.uid}
+        unusable = faults - {"unreachable"} if away else faults
         return not unusable and self._carried != (latest.digest, None)
 
     def carry(self, waiting: Handed, has: ModelRef, latest: ModelRef) -> None:

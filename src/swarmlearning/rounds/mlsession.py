@@ -175,7 +175,7 @@ class MLSession:
         match self.phase:
             case Delivering(result=result) if result == latest:
                 pass  # the report follows when it is loaded
-            case Awaiting(has, model) if latest.digest and has != latest and self._is_worth_carrying(has, latest):
+            case Awaiting(has, model) if latest.digest and has != latest and self._is_worth_carrying(me, has, latest):
                 self._catch_up(me, model, has, latest)
             case Awaiting(has) | Served(has) if latest.digest and has != latest:
                 self._send(Deliver(latest.digest))
@@ -197,8 +197,8 @@ class MLSession:
         self._report_held(me, latest)
 
     def _was_away(self, me: Member, has: ModelRef) -> bool:
-        """Returns whether this node has missed the standing result only because it was cut off as the contributors were
-        fixed, and can contribute to the next one as soon as the others.
+        """Returns whether this node has missed the standing result only because it was cut off once the contributors
+        were fixed, and can contribute to the next one as soon as the others.
 
         Who is late without that is slow: the next round would wait for it in vain, too.
         """
@@ -252,8 +252,9 @@ class MLSession:
         )  # the refusal names the difference
         return closed or refused or me.attendance in ("restarted", "ml-lost")
 
-    def _is_worth_carrying(self, has: ModelRef, latest: ModelRef) -> bool:
-        return not (self.closed or self._training.over) and self._carrying.is_worth_it(has, latest)
+    def _is_worth_carrying(self, me: Member, has: ModelRef, latest: ModelRef) -> bool:
+        over = self.closed or self._training.over
+        return not over and self._carrying.is_worth_it(has, latest, self._was_away(me, has))
 
     def _report_held(self, me: Member, latest: ModelRef) -> None:
         """Reports that the result is in the store, and whether the ML process goes on from it, or begins with it."""
