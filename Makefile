@@ -8,7 +8,7 @@ STAMP := $(VENV)/installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo screenshots gallery simulate mutate-slices soak soak-sns \
+.PHONY: help install demo docs dist lock sbom audit bundle images check test nightly tools frameworks lint compiled pure coverage-client security fuzz e2e-operate e2e-logs e2e-ui ui-demo screenshots gallery simulate mutate-slices mutate-steps soak soak-sns \
 	bench-round bench-handoff bench-ledger bench-relay bench-spam bench-failover bench-scale bench-start bench-adaptive bench-operate bench-privacy bench-traffic bench-merge bench-merge-large bench-peers bench-ui
 
 help:
@@ -33,8 +33,10 @@ help:
 	@echo "make gallery      swarm doctor before broken set-ups and healthy but unusual ones: EXHIBIT=words of a name (VERBOSE=1)"
 	@echo "make e2e-logs     archives of logs of 3 SNs, 4 SLs and a SWOP with planted secrets, each check by name, and their page in a browser"
 	@echo "make e2e-ui       what a person does with a swarm in the browser, from hosts to logs, each check by name"
-	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (SLICES=1: rounds are merged in slices; TRACE=1 shows what happens)"
+	@echo "make simulate     swarms in virtual time: SEEDS=2000 FIRST=0 (SLICES=1: rounds are merged in slices; TRACE=1 shows what happens;"
+	@echo "                  ONLY=\"outer steps\", \"coded changes\" or \"error feedback\": only such swarms; GO_ON=1: whatever fails)"
 	@echo "make mutate-slices  puts faults into the code of slices and says what finds each: SEEDS=60 (FAULT=words of its name)"
+	@echo "make mutate-steps  the same of outer steps and error feedback: SEEDS=150 (FAULT=words of its name)"
 	@echo "make bench-merge  time and memory of merging beside other frameworks: NODES=2,8 PARAMS=1,25 in millions (JSON=1)"
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
@@ -221,11 +223,15 @@ SEEDS ?= 2000
 FIRST ?= 0
 TRACE ?=
 simulate: $(STAMP)
-	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace) $(if $(SLICES),--slices)
+	@PYTHONPATH=tests $(RUN)/python -m simulation --first $(FIRST) --seeds $(SEEDS) $(if $(TRACE),--trace) $(if $(SLICES),--slices) \
+		$(if $(ONLY),--only "$(ONLY)") $(if $(GO_ON),--go-on)
 
 FAULT ?=
 mutate-slices: $(STAMP)
 	@PYTHONPATH=tests $(RUN)/python -m simulation.mutants --first $(FIRST) --seeds $(if $(filter 2000,$(SEEDS)),60,$(SEEDS)) --only "$(FAULT)"
+
+mutate-steps: $(STAMP)
+	@PYTHONPATH=tests $(RUN)/python -m simulation.mutants --steps --first $(FIRST) --seeds $(if $(filter 2000,$(SEEDS)),150,$(SEEDS)) --only "$(FAULT)"
 
 N ?= 2 4 8
 MB ?= 1 10 100 400

@@ -1,4 +1,8 @@
-"""`python -m simulation --first 0 --seeds 2000 [--trace]`: simulates many swarms; the first violation ends the run."""
+"""`python -m simulation --first 0 --seeds 2000 [--trace]`: simulates many swarms; the first violation ends the run.
+
+A sweep of many hours runs `--alone --go-on`: it says from time to time how far it has come, and names every seed that
+has failed. `--only` runs the swarms of some kinds, and passes over the others: see `kinds.py`.
+"""
 
 import argparse
 import gc
@@ -6,7 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,6 +18,7 @@ from typing import NamedTuple
 from simulation.chance import varied_swarm
 from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
+from simulation.kinds import KINDS, kinds_of
 from simulation.locks import add_lock
 from simulation.looks import add_look_troubles
 from simulation.organisations import add_organisations
@@ -31,13 +36,15 @@ SEEDS_OF_GARBAGE = 10
 
 
 class Findings(NamedTuple):
-    """Counts over many swarms: their outcomes, the faults that struck, the transactions, and the CPU time."""
+    """Counts over many swarms: their outcomes, the faults that struck, the transactions, the swarms of each kind, and
+    the CPU time."""
 
     outcomes: Counter[str]
     struck: Counter[str]
     said: Counter[str]
     moves: Counter[str]
     cpu_seconds: float
+    kinds: Counter[str]
 
     def __str__(self) -> str:
         return summary(self.outcomes, self.cpu_seconds)
@@ -51,13 +58,12 @@ class Findings(NamedTuple):
         )
         words = ", ".join(f"{kind} {count}" for kind, count in sorted(self.said.items()))
         moves = ", ".join(f"{move} {count}" for move, count in sorted(self.moves.items()))
-        return f"struck: {faults}\nsaid: {words}\nadversaries: {moves}"
+        kinds = ", ".join(f"{count} with {kind}" for kind, count in sorted(self.kinds.items()))
+        return f"struck: {faults}\nsaid: {words}\nadversaries: {moves}\nof these: {kinds or 'none of any special kind'}"
 
     def __add__(self, other: object) -> "Findings":
         assert isinstance(other, Findings)
-        times = self.cpu_seconds + other.cpu_seconds
-        struck, moves = self.struck + other.struck, self.moves + other.moves
-        return Findings(self.outcomes + other.outcomes, struck, self.said + other.said, moves, times)
+        return Findings(*(one + another for one, another in zip(self, other, strict=True)))
 
 
 def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False) -> Swarm:
@@ -73,12 +79,15 @@ def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False)
     return swarm
 
 
-def simulate(first: int, seeds: int, sliced: bool = False) -> Findings:
-    """Runs the swarms of these seeds. Raises `AssertionError` with seed, reason and the last steps."""
-    outcomes: Counter[str] = Counter()
-    struck: Counter[str] = Counter()
-    said: Counter[str] = Counter()
-    moves: Counter[str] = Counter()
+NOTHING = Findings(Counter(), Counter(), Counter(), Counter(), 0.0, Counter())
+
+
+def simulate(
+    first: int, seeds: int, sliced: bool = False, only: Collection[str] = (), failed: list[str] | None = None
+) -> Findings:
+    """Runs the swarms of these seeds, where kinds are named only those of one of these. Raises `AssertionError` with
+    seed, reason and the last steps, or adds that to those that have `failed`, and goes on."""
+    outcomes, struck, said, moves, kinds = (Counter[str]() for _ in range(5))
     begun = time.process_time()
     with signatures_unchecked(), always_chosen(sliced), garbage_kept():
         for seed in range(first, first + seeds):
@@ -86,13 +95,20 @@ def simulate(first: int, seeds: int, sliced: bool = False) -> Findings:
                 gc.collect()
             try:
                 swarm = random_swarm(seed, sliced=sliced)
+                if only and kinds_of(swarm).isdisjoint(only):
+                    continue
                 outcomes[swarm.run()] += 1
             except Exception as error:
-                raise AssertionError(report(seed, error, sliced)) from error
+                text = report(seed, error, sliced)
+                if failed is None:
+                    raise AssertionError(text) from error
+                failed.append(text)
+                continue
             struck += swarm.struck
             said += swarm.log.said()
             moves += swarm.moves
-    return Findings(outcomes, struck, said, moves, time.process_time() - begun)
+            kinds.update(kinds_of(swarm))
+    return Findings(outcomes, struck, said, moves, time.process_time() - begun, kinds)
 
 
 @contextmanager
@@ -108,17 +124,30 @@ def garbage_kept() -> Iterator[None]:
         gc.unfreeze()
 
 
-def simulate_in_parallel(first: int, seeds: int, sliced: bool = False) -> Findings:
+def simulate_in_parallel(first: int, seeds: int, sliced: bool = False, only: Collection[str] = ()) -> Findings:
     """Runs the swarms of these seeds on all processors."""
     firsts = range(first, first + seeds, CHUNK)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         try:
             counts = [min(CHUNK, first + seeds - begin) for begin in firsts]
-            found, *others = pool.map(simulate, firsts, counts, [sliced] * len(firsts))
+            found, *others = pool.map(simulate, firsts, counts, [sliced] * len(firsts), [only] * len(firsts))
         except AssertionError:
             pool.shutdown(cancel_futures=True)
             raise
     return sum(others, found)
+
+
+def sweep(first: int, seeds: int, sliced: bool, only: Collection[str]) -> tuple[Findings, int]:
+    """Runs the swarms of these seeds one after the other, and says how far it is; also returns how many have failed."""
+    found, failures = NOTHING, 0
+    for begin in range(first, first + seeds, CHUNK):
+        failed: list[str] = []
+        found += simulate(begin, min(CHUNK, first + seeds - begin), sliced, only, failed)
+        failures += len(failed)
+        for text in failed:
+            print(text.partition("\n")[0], flush=True)
+        print(f"until {begin + CHUNK}: {found}; {failures} failed", file=sys.stderr, flush=True)
+    return found, failures
 
 
 def report(seed: int, error: Exception, sliced: bool = False) -> str:
@@ -148,20 +177,26 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--alone", action="store_true", help="on one processor")
     parser.add_argument("--slices", action="store_true", help="rounds are merged in slices")
+    parser.add_argument("--only", action="append", choices=KINDS, default=[], help="swarms of this kind, or of several")
+    parser.add_argument("--go-on", action="store_true", help="on one processor, whatever fails")
     asked = parser.parse_args()
     if asked.trace:
         for seed in range(asked.first, asked.first + asked.seeds):
             print("\n".join(trace(seed, asked.slices)))
         return 0
-    run = simulate if asked.alone else simulate_in_parallel
+    failures = 0
     try:
-        found = run(asked.first, asked.seeds, asked.slices)
+        if asked.go_on:
+            found, failures = sweep(asked.first, asked.seeds, asked.slices, asked.only)
+        else:
+            run = simulate if asked.alone else simulate_in_parallel
+            found = run(asked.first, asked.seeds, asked.slices, asked.only)
     except AssertionError as error:
         print(error)
         return 1
     print(found.census())
-    print(f"{found} (from {asked.first})")
-    return 0
+    print(f"{found} (from {asked.first})" + (f"; {failures} failed" if failures else ""))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -14,24 +14,25 @@ class Fault(NamedTuple):
     faulty: str
 
 
-def _in(file: str, *faults: tuple[str, str, str]) -> list[Fault]:
+def faults_in(file: str, *faults: tuple[str, str, str]) -> list[Fault]:
+    """Faults by name, with the sound text and the faulty one."""
     return [Fault(name, file, sound, faulty) for name, sound, faulty in faults]
 
 
 FAULTS: Final = (
-    *_in(
+    *faults_in(
         f"{CONTRACT}/slices.py",
         (
             "the first of two contradicting mergers is believed",
             'return "" if others and others[0][1] == count else first',
             "return first",
         ),
-        ("whoever has stated anything holds the slice", "if stated == root}.union(", "if stated}.union("),
+        ("whoever has stated anything holds the slice", "if stated == root).union(", "if stated).union("),
         ("slices overlap", "            start = stop\n", "            start = stop - 1\n"),
         ("one that says so merges nearly all", "most = Fraction(LARGEST_SHARE, len(found))", "most = Fraction(1)"),
         ("a slow site merges as much as others", "(speed * seconds - 1) / (sites - 2)", "Fraction(1, len(speeds))"),
     ),
-    *_in(
+    *faults_in(
         f"{CONTRACT}/recipes.py",
         ("who is left out stays in the recipe", ".union(each.uid for each in excluded)", ""),
         (
@@ -42,8 +43,8 @@ FAULTS: Final = (
         ("models without weight are merged", "if one.weight > 0 and uid not in out]", "if uid not in out]"),
         (
             "one who can merge is enough to cut",
-            "if len(able := _mergers(state, current)) < 2:",
-            "able = _mergers(state, current)\n    if False:",
+            "and len(_mergers(state, current)) >= 2",
+            "and len(_mergers(state, current)) >= 1",
         ),
         (
             "the same member merges the same part for ever",
@@ -51,7 +52,7 @@ FAULTS: Final = (
             "turn = 0",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{CONTRACT}/assigning.py",
         ("what only the leader holds is published", "or (others and not live_holders(each, others))", ""),
         (
@@ -99,7 +100,7 @@ FAULTS: Final = (
             "for uid in _able(state)]\n    reachable",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{CONTRACT}/slicing.py",
         ("anybody states what it was not to merge", "if uid not in found.readers:", "if False:"),
         (
@@ -164,7 +165,7 @@ FAULTS: Final = (
             "state if True else",
         ),
     ),
-    *_in(
+    *faults_in(
         "rounds/sharing.py",
         (
             "what was fetched is stated as merged",
@@ -199,13 +200,13 @@ FAULTS: Final = (
             "known.turns[index] = 0",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{CONTRACT}/checks.py",
         ("mergers check their own slices", "if first < last and not own:", "if first < last:"),
         ("some check more than others", "UNITS * (at + 1) // len(members)", "UNITS * (at + 2) // len(members)"),
         ("who checks may read all of a model", "if len(read[part.uid]) < UNITS)", "if read)"),
     ),
-    *_in(
+    *faults_in(
         f"{CONTRACT}/checking.py",
         ("who checks reads before it has said so", " and part.uid in checks.begun]", "]"),
         ("checks go on for ever", 'return current is None or current.phase != "frozen"', "return True"),
@@ -222,12 +223,12 @@ FAULTS: Final = (
             "if slicing is None:",
         ),
     ),
-    *_in(
+    *faults_in(
         "rounds/checking.py",
         ("what was found is stated of another part", "self._done[1]))", "()))"),
         ("a check begins before the ledger shows it", "if facts.uid not in checks.begun:", "if False:"),
     ),
-    *_in(
+    *faults_in(
         "rounds/known.py",
         (
             "a fetch that fails ends the merge",
@@ -240,7 +241,7 @@ FAULTS: Final = (
             "return index in known.here",
         ),
     ),
-    *_in(
+    *faults_in(
         "rounds/looking.py",
         ("the leader weighs before all is seen", "if whole and not", "if known.here and not"),
         (
@@ -255,7 +256,7 @@ FAULTS: Final = (
             'facts.work.want(WeighModels(recipe, weights, ("0" * 64, *roots[1:])), facts.now)',
         ),
     ),
-    *_in(
+    *faults_in(
         "rounds/facts.py",
         (
             "contributions are given up as the result stands",
@@ -263,7 +264,7 @@ FAULTS: Final = (
             "if False and result and (sliced := None):",
         ),
     ),
-    *_in(
+    *faults_in(
         "rounds/watching.py",
         (
             "a leader whose members move on counts as quiet",
@@ -271,7 +272,7 @@ FAULTS: Final = (
             'said = f"{facts.leader_height}"',
         ),
     ),
-    *_in(
+    *faults_in(
         "rounds/leading.py",
         ("a leader with a full disk leads on", "if of_round or isinstance(task, Merge)", "if isinstance(task, Merge)"),
         (
@@ -280,7 +281,7 @@ FAULTS: Final = (
             "if False:",
         ),
     ),
-    *_in(
+    *faults_in(
         f"{CONTRACT}/serving.py",
         ("anybody reads any slice", "if not each.readers.isdisjoint(readers)]", "]"),
         (

@@ -91,6 +91,7 @@ class StepWitness:
 
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm
+        self._momenta: dict[str, str] = {}
 
     def published(self, before: Training, after: Training, sender: str, body: Publish) -> None:
         """Checks that a result is one step from its base towards what was merged, by the base's own momentum."""
@@ -99,9 +100,12 @@ class StepWitness:
         what = f"the result of round {body.round}, by {sender}"
         due = takes_steps(before, current) and body.result != current.base
         require(due == (body.step is not None), f"{what} has no step, or one too many")
-        if body.step is None or sender not in self._swarm.sites:
+        if body.step is None:
             return
-        expected = stepped(current.base, momentum_of(before, current.base), body.step.merged)
+        self._momenta[body.result] = body.step.momentum
+        if sender not in self._swarm.sites:
+            return
+        expected = stepped(current.base, self._momenta.get(current.base, ""), body.step.merged)
         require((body.result, body.step) == expected, f"{what} is another step than that from its base")
         require(after.steps.get(body.result) == body.step, f"{what}: its momentum is not kept")
         self._swarm.struck["outer step"] += 1
