@@ -34,6 +34,7 @@ STEP_TESTS: Final = (
     "merge/test_outer.py",
     "merge/test_changes.py",
     "ledger/test_outer_steps.py",
+    "rounds/test_facts.py",
     "rounds/test_feedback.py",
     "rounds/test_releasing.py",
     "rounds/test_sharing.py",

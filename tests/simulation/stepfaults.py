@@ -17,9 +17,9 @@ STEP_FAULTS: Final = (
             "return state.taken[-1].step.momentum if state.taken else ''",
         ),
         (
-            "the momentum of the base is forgotten as a result stands",
-            "models = {state.result.digest, state.result.closed.base} if state.result else set()",
-            "models = {state.result.digest} if state.result else set()",
+            "the momentum of the base is forgotten where its result is void",
+            "models |= {state.round.base} if state.round else set()",
+            "models |= set()",
         ),
         (
             "a momentum is kept of every model there ever was",
