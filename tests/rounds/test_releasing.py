@@ -12,6 +12,7 @@ from swarmlearning.rounds.events import (
     Action,
     AnswerOpened,
     Cancel,
+    Deliver,
     Fetch,
     Fetched,
     LocalFailure,
@@ -67,10 +68,10 @@ def in_round_one() -> Node:
     return node
 
 
-def restarted(node: Node, *released: Released) -> Node:
+def restarted(node: Node, released: Released, *held: str) -> Node:
     """The same after a restart; its script, which trains on, has opened its session again."""
-    held = {merged(0), *(done.result for done in released)}
-    node.machine = RoundMachine("b", 2, node.play.state, SETTINGS, held, released)
+    here = {merged(0), released.result, *held}
+    node.machine = RoundMachine("b", 2, node.play.state, SETTINGS, here, [released])
     node.handle(SessionRequested(SESSION, merged(0)))
     node.play.open("b", incarnation=2)
     node.accept(SESSION)
@@ -115,6 +116,19 @@ def test_what_stands_in_the_round_since_before_a_restart_is_known_again() -> Non
     node = in_round_one()
     node.play.submit("b", digest=GIVEN, privacy=NOISY)
     assert restarted(node, Released(task, GIVEN, 5, NOISY)).hand_over(1) == []
+
+
+def test_what_a_round_has_merged_before_a_restarted_site_hands_it_over_is_not_carried_over() -> None:
+    """The round's receipt names what the lock had made of the model."""
+    node = in_round_one()
+    node.play.submit("b", digest=GIVEN, privacy=NOISY)
+    task = release(1, merged(0))
+    restarted(node, Released(task, GIVEN, 5, NOISY), model("b", 1))
+    node.play.submit("a")
+    node.play.publish()
+    assert node.advance()
+    assert node.hand_over(1) == []
+    assert node.handle(Fetched(merged(1))) == [Deliver(merged(1))]
 
 
 def test_a_failure_of_this_node_is_tried_again_after_a_pause() -> None:

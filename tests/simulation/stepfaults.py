@@ -99,11 +99,6 @@ STEP_FAULTS: Final = (
     *faults_in(
         "rounds/releasing.py",
         ("no rest is added", "rest = self._feedback.rest_at(current.base)", 'rest = ""'),
-        (
-            "the standing result says which rest counts",
-            "rest = self._feedback.rest_at(current.base)",
-            "rest = self._feedback.rest_at(self._facts.latest.digest)",
-        ),
     ),
     *faults_in(
         "rounds/machine.py",
