@@ -11,6 +11,7 @@ from support.play import merged, model, receipt_of
 from support.slicing import LARGE, depose, frozen, mergers, opened, publish_and_hold, root
 from swarmlearning.ledger.bodies import (
     Missing,
+    Privacy,
     Reset,
     Revoke,
     Submit,
@@ -20,9 +21,10 @@ from swarmlearning.ledger.bodies import (
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.recipes import divided
+from swarmlearning.ledger.contracts.training.recipes import divided, recipe_of
 from swarmlearning.ledger.contracts.training.slices import Slice
 from swarmlearning.ledger.contracts.training.slicing import follow
+from swarmlearning.ledger.contracts.training.submissions import NO_MODEL
 from swarmlearning.ledger.rules import RULES
 
 NETWORK = network.CONTRACT
@@ -67,6 +69,24 @@ def test_one_leader_merges_where_all_models_are_the_same_or_one_member_can_merge
     play.link("a", merges=False)
     play.submit()
     assert play.frozen_whole
+
+
+def test_one_leader_merges_where_all_slices_would_be_one_members() -> None:
+    play = opened("a", "b", "c")
+    play.link("a", 10**9)
+    play.link("b", 1)
+    play.link("c", merges=False)
+    play.submit()
+    assert play.frozen_whole
+
+
+def test_who_gives_no_model_is_not_in_the_recipe() -> None:
+    play = opened("a", "b", "c")
+    play.submit("a", "b")
+    statement = Privacy(1.0, withheld="no-base")
+    play.submit("c", submission="withheld", digest=NO_MODEL, size=0, weight=0, privacy=statement)
+    assert play.is_sliced
+    assert [one.uid for one in recipe_of(play.state, play.round).contributors] == ["a", "b"]
 
 
 def test_who_merges_which_slice_moves_from_round_to_round() -> None:

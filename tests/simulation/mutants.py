@@ -43,6 +43,8 @@ STEP_TESTS: Final = (
 )
 OF_STEPS: Final = ("--only", OUTER, "--only", FEEDBACK)
 """Options of the simulation: swarms with either."""
+IN_SLICES: Final = ("rounds/sharing.py",)
+"""Files whose faults show only where rounds are merged in slices."""
 SECONDS: Final = 900.0
 """Seconds of the simulation or the tests of one fault; one that takes longer counts as found: it goes on for ever."""
 
@@ -66,7 +68,7 @@ def found_by(fault: Fault, first: int, seeds: int, *, steps: bool) -> str:
         shutil.copytree(PACKAGE, Path(folder) / "swarmlearning", ignore=shutil.ignore_patterns("__pycache__"))
         put_in(fault, Path(folder))
         patterns = STEP_TESTS if steps else TESTS
-        kinds = OF_STEPS if steps else ("--slices",)
+        kinds = [*(OF_STEPS if steps else ()), *(["--slices"] if not steps or fault.file in IN_SLICES else ())]
         tests = [str(path) for pattern in patterns for path in sorted((ROOT / "tests").glob(pattern))]
         ways = {
             "simulation": ["-m", "simulation", "--alone", *kinds, "--first", str(first), "--seeds", str(seeds)],

@@ -42,9 +42,9 @@ FAULTS: Final = (
         ),
         ("models without weight are merged", "if one.weight > 0 and uid not in out]", "if uid not in out]"),
         (
-            "one who can merge is enough to cut",
-            "and len(_mergers(state, current)) >= 2",
-            "and len(_mergers(state, current)) >= 1",
+            "one who is to merge all is enough to cut",
+            "if len({each.merger for each in slices}) < 2:",
+            "if False:",
         ),
         (
             "the same member merges the same part for ever",

@@ -53,11 +53,6 @@ STEP_FAULTS: Final = (
     *faults_in(
         "rounds/sharing.py",
         (
-            "slices are made a result of without a base to step from",
-            "return not takes_steps(self._facts.training, current) or current.base in self._facts.held",
-            "return True",
-        ),
-        (
             "what slices give is published as the result",
             'base = current.base if takes_steps(self._facts.training, current) else ""',
             'base = ""',
