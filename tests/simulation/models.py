@@ -87,6 +87,7 @@ def begin(site: "Site", work: Work) -> Task:
     task = Task(site, work)
     match work:
         case Fetch(holders=holders):
+            site.swarm.witness.slices.asks(site, task.training, work)
             task.at(0.0, lambda: fetch(task, work, list(holders)))
         case MergeSlice() | FetchSlice() | Assemble() | WeighModels():
             slices.begin(task, work)

@@ -11,7 +11,7 @@ from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sl
 from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
-from swarmlearning.ledger.contracts.training.serving import rounds_of
+from swarmlearning.ledger.contracts.training.serving import readable_slices, rounds_of
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import (
     LEAST_CHUNK,
@@ -23,11 +23,14 @@ from swarmlearning.ledger.contracts.training.slices import (
 )
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
+from swarmlearning.rounds.events import Fetch
 from swarmlearning.rounds.slices import Assemble, MergeSlice, Weighed, WeighModels
 
 if TYPE_CHECKING:
     from simulation.site import Site
     from simulation.swarm import Swarm
+
+ALL = set(range(UNITS))
 
 
 class SliceWitness:
@@ -253,6 +256,13 @@ class SliceWitness:
                 require(allowed, f"{reader.uid} reads a range of {holder.uid} that is for {found.merger}")
                 return
         require(False, f"{reader.uid} reads {digest} of {holder.uid}, of a round that is not merged in slices")
+
+    def asks(self, reader: "Site", state: Training, work: Fetch) -> None:
+        """Checks that nobody asks for a whole model that was contributed to a round in slices."""
+        for uid in work.holders:
+            parts = readable_slices(state, uid, work.digest, {reader.uid})
+            whole = parts is None or {unit for each in parts for unit in range(each.start, each.stop)} == ALL
+            require(whole, f"{reader.uid} asks for all of a model of {uid} in a round that is merged in slices")
 
     def published(self, before: Training, sender: str, body: Publish) -> None:
         """Checks a result: it is what its recipe says, of the same contributors in all slices, and kept twice."""
