@@ -63,7 +63,14 @@ class Findings(NamedTuple):
 
     def __add__(self, other: object) -> "Findings":
         assert isinstance(other, Findings)
-        return Findings(*(one + another for one, another in zip(self, other, strict=True)))
+        return Findings(
+            self.outcomes + other.outcomes,
+            self.struck + other.struck,
+            self.said + other.said,
+            self.moves + other.moves,
+            self.cpu_seconds + other.cpu_seconds,
+            self.kinds + other.kinds,
+        )
 
 
 def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False) -> Swarm:
