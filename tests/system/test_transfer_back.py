@@ -10,15 +10,15 @@ import pytest
 from support.certs import make_workspace
 from support.operating import Operator
 from support.processes import Processes
-from support.swarm import Gate, Swarm, assert_complete
+from support.swarm import Gate, Swarm, assert_complete, digest
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.history import steps
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.views.times import RoundTimes
 
 CONTRACT = "back"
-SMALL = 20_000
-"""Rows of 8 values: 640 KB, merged by one leader."""
+SMALL, LARGE = 20_000, 720_000
+"""Rows of 8 values: 640 KB, merged by one leader; and 23 MB, of which three are merged in slices."""
 INT4, INT8 = 0.14, 0.27
 """Of a model's bytes, at most."""
 CODED = ("--transfer", "int4", "--transfer-back", "int8")
@@ -128,3 +128,27 @@ def test_where_a_change_gives_another_model_than_the_ledger_states_the_model_is_
     assert_complete([*sites, liar])
     text = "".join(site.output for site in sites)
     assert "with the base it gives another model than the ledger states" in text
+
+
+def trained(folder: Path, environment: dict[str, str], *options: str) -> tuple[str, Swarm]:
+    """The digest of a training's model of `LARGE` size, with all that makes bytes fewer."""
+    folder.mkdir()
+    with Processes(folder) as processes:
+        names = ["SN-1", "SL-1", "SL-2", "SL-3", "SWCI-1"]
+        swarm = Swarm(processes, folder, make_workspace(folder / "cert", names))
+        ml = [*created(swarm, LARGE, *CODED), "--outer", "nesterov", *options]
+        sites = [swarm.start_sl(index, *ml, environment=environment) for index in (1, 2, 3)]
+        assert_complete(sites)
+        return digest(sites[0]), swarm
+
+
+def test_who_merges_changes_nothing_and_slices_travel_back_in_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+    rounds, model = 3, 32 * LARGE
+    alone, one_leader = trained(tmp_path / "leader", {"SL_SLICES": "never"}, "--rounds", str(rounds))
+    together, swarm = trained(tmp_path / "slices", {}, "--rounds", str(rounds))
+    assert together == alone
+    assert "" not in [change for number, change in changes(one_leader).items() if number]
+    assert changes(swarm)[1] == ""  # it is its slices that have names
+    # Of each slice the merger takes in two models, and gives out two.
+    at_most = 4 + (rounds - 1) * (2 * INT4 + 2 * INT8)
+    assert sum(received(swarm, index) for index in (1, 2, 3)) / model < at_most

@@ -11,13 +11,14 @@ from swarmlearning.rounds.slices import Assembled, FetchSlice, MergeSlice, Slice
 @dataclass
 class Progress:
     """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself (in a
-    look: the digests of what is seen of them); faults that it has `found` by slice; of slices to fetch the holders that
-    were `tried`, how often another one was first (`turns`), and how often none has given it (`missed`); the `result`
-    that was made of all, with these `roots`, or the coefficients that follow from a look (`weighed`). `in_vain`:
-    something has failed since the result stands."""
+    look: the digests of what is seen of them), with those of the `changes` that they are; faults that it has `found` by
+    slice; of slices to fetch the holders that were `tried`, how often another one was first (`turns`), and how often
+    none has given it (`missed`); the `result` that was made of all, with these `roots`, or the coefficients that follow
+    from a look (`weighed`). `in_vain`: something has failed since the result stands."""
 
     here: dict[int, str] = field(default_factory=dict)
     merged: dict[int, str] = field(default_factory=dict)
+    changes: dict[int, str] = field(default_factory=dict)
     found: dict[int, SliceUnmergeable] = field(default_factory=dict)
     turns: dict[int, int] = field(default_factory=dict)
     tried: dict[int, Set[str]] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
     Slice,
     Slicing,
+    change_name,
     live_holders,
     roots_of,
 )
@@ -35,6 +36,7 @@ from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, alive
 from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
 from swarmlearning.ledger.contracts.training.submissions import contributing, kept_back
+from swarmlearning.ledger.contracts.training.transfers import back_in
 from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import NOTHING, RoundFacts
@@ -45,6 +47,7 @@ from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, Rou
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
+    Coded,
     FetchSlice,
     LinkMeasured,
     MergeSlice,
@@ -100,6 +103,7 @@ class Sharing:
         """The slice is here."""
         known = self._of(done.recipe)
         known.here[done.slice] = known.merged[done.slice] = done.root
+        known.changes[done.slice] = done.change
         self._end(MergeSlice, done.recipe, done.slice)
 
     def _fetched(self, done: SliceFetched) -> None:
@@ -166,7 +170,10 @@ class Sharing:
     @property
     def needed(self) -> set[str]:
         """The recipes whose slices are to be kept, and the models that were made of them."""
+        charter = self._facts.training.charter
         recipes = set(self._recipes.values())
+        if charter and charter.transfer_back != "float32":
+            recipes |= {change_name(recipe) for recipe in recipes}
         made = [known.result for known in self._known.values() if known.result]
         return recipes.union(*({one.result} | made_of(one.step) for one in made))
 
@@ -221,7 +228,8 @@ class Sharing:
             if stated and not lost:
                 continue
             if index in known.merged:
-                facts.send(Sliced(slicing.round, slicing.recipe, index, known.merged[index]))
+                root, change = known.merged[index], known.changes[index]
+                facts.send(Sliced(slicing.round, slicing.recipe, index, root, change))
             elif is_here(known, index, each):
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
             elif index in known.found and not stated:
@@ -256,7 +264,10 @@ class Sharing:
             first = known.turns.get(index, 0) % len(order)
             turned = (*order[first:], *order[:first])
             known.tried[index] = holders
-            facts.work.want(FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned), facts.now)
+            back = back_in(facts.training, current.base)
+            coded = Coded(each.change, current.base, back) if each.change else None
+            work = FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned, coded=coded)
+            facts.work.want(work, facts.now)
 
     def _may_assemble(self, current: Round) -> bool:
         """Returns whether the result can be made of the slices: where an outer step is due, of the base, too."""

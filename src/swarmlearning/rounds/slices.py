@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from swarmlearning.choices import TransferBack
 from swarmlearning.ledger.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.outer import Step
 from swarmlearning.ledger.contracts.training.slices import Recipe
@@ -18,11 +19,12 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 class SliceMerged(_Frozen, frozen=True):
     """The slice is merged and in the local store. `root`: the digest of its chunks' digests; in a look, that of what is
-    seen here."""
+    seen here. `change`: that of the chunks of the coded change that it is, where merges travel so."""
 
     recipe: str
     slice: int
     root: str
+    change: str = ""
 
 
 class SliceUnmergeable(_Frozen, frozen=True):
@@ -108,9 +110,18 @@ class MergeSlice(_Frozen, frozen=True):
     seconds: float
 
 
+class Coded(_Frozen, frozen=True):
+    """The chunks of the coded change that a slice is of this base: their digest, and how they are coded."""
+
+    change: str
+    base: str
+    back: TransferBack
+
+
 class FetchSlice(_Frozen, frozen=True):
     """Fetch this slice, which others have merged, from one of these members, the likeliest first. `root`: its
-    digest. `seen_of`: fetch only what they see of it, of so many models; 0: the slice."""
+    digest. `seen_of`: fetch only what they see of it, of so many models; 0: the slice. `coded`: the change that the
+    slice can be made of instead, where its base is here."""
 
     recipe: str
     slice: int
@@ -119,6 +130,7 @@ class FetchSlice(_Frozen, frozen=True):
     root: str
     holders: tuple[str, ...]
     seen_of: int = 0
+    coded: Coded | None = None
 
 
 class Assemble(_Frozen, frozen=True):

@@ -91,13 +91,13 @@ class WorkUnderWay:
 
 
 def _purpose(work: Work) -> Work:
-    """The work itself, but for the members that something is fetched from, and its time: a change of these starts
-    nothing anew."""
+    """The work itself, but for the members that something is fetched from, the coded change that it can be made of, and
+    its time: a change of these starts nothing anew."""
     match work:
         case Fetch():
             return msgspec.structs.replace(work, holders=(), begun="")
         case FetchSlice():
-            return msgspec.structs.replace(work, holders=())
+            return msgspec.structs.replace(work, holders=(), coded=None)
         case MergeSlice():
             return msgspec.structs.replace(work, seconds=0.0)
         case _:

@@ -18,6 +18,7 @@ from swarmlearning.ledger.bodies import Privacy
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.bodies import Withheld
 from swarmlearning.ledger.contracts.training.serving import is_served, stated_by
+from swarmlearning.ledger.contracts.training.slices import change_name
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import StoreError, TensorStore
@@ -207,7 +208,8 @@ class SiteLock:
         if digest in self.lock.initial or self._memory.is_public(digest):
             return True
         if digest not in self._given:
-            return any(digest == each.recipe for state in _trainings(chain, uid) for each in state.slicings)
+            slicings = (each for state in _trainings(chain, uid) for each in state.slicings)
+            return any(digest in (each.recipe, change_name(each.recipe)) for each in slicings)
         return any(is_served(state, uid, digest) for state in _trainings(chain, uid))
 
 

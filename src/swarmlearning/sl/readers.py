@@ -13,7 +13,7 @@ from swarmlearning.ledger.access import Peer, registered_peer
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.training.charter import may_read_result
 from swarmlearning.ledger.contracts.training.serving import readable_slices, rounds_of
-from swarmlearning.ledger.contracts.training.slices import UNITS, Slice
+from swarmlearning.ledger.contracts.training.slices import UNITS, Slice, change_name
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.steps import made_by_steps
 from swarmlearning.ledger.world import World
@@ -82,7 +82,7 @@ def _has_contributed(current: Round, uid: str, digest: str) -> bool:
 
 def _may_read_in(world: World, state: Training, uid: str, reader: Peer, digest: str, are_enough: _Enough) -> bool:
     current, result, uids = state.round, state.result, {node.uid for node in reader.nodes}
-    if any(each.recipe == digest for each in state.slicings):
+    if any(digest in (each.recipe, change_name(each.recipe)) for each in state.slicings):
         return not uids.isdisjoint(state.members)
     slices = readable_slices(state, uid, digest, uids)
     if slices is not None:

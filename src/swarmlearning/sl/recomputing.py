@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from swarmlearning.merge.back import code_back
 from swarmlearning.merge.faults import Faulty
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.merge.ranges import merge_range
@@ -96,3 +97,9 @@ class Recomputing:
             data,
             on_read=on_read,
         )
+        if (coding := self._slices.codings.of(recipe.back, self._store.digest_info(task.result))) is not None:
+            change = self._store.temporary()
+            try:
+                code_back(coding, path(recipe.base), scratch, change, data, on_read)
+            finally:
+                change.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from swarmlearning.choices import Transfer
 from swarmlearning.errors import first_cause
 from swarmlearning.ledger.contracts.training.serving import coded_as, rounds_of
-from swarmlearning.ledger.contracts.training.slices import Contributor, Slice
+from swarmlearning.ledger.contracts.training.slices import Contributor, Slice, change_name
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.merge.parts import PartError
@@ -40,6 +40,7 @@ from swarmlearning.rounds.slices import (
     WeighModels,
 )
 from swarmlearning.sl.arrivals import Arrivals
+from swarmlearning.sl.backslices import BackSlices
 from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.influences import Found, Influences
 from swarmlearning.sl.layouts import NOTHING, NoLayout, chunks_of, copy_start, data_in
@@ -91,6 +92,7 @@ class SliceWork:
         self._own = own
         self._arrivals = arrivals
         self.codings = codings or Codings(store)
+        self._back = BackSlices(store, self.codings, count)
         self._turns: dict[str, asyncio.Semaphore] = {}
         self.influences = Influences(fetcher, height)
         self.looks = Looks(fetcher, height)
@@ -105,13 +107,13 @@ class SliceWork:
         """Merges a slice, or in a look looks at it; `members` may have the round's base."""
         recipe, index = task.recipe, task.slice
         digests = [one.digest for one in recipe.contributors]
-        with self._store.pinned(recipe.name, recipe.base, *digests):
+        with self._store.pinned(recipe.name, change_name(recipe.name), recipe.base, *digests):
             try:
                 info = self._reference(recipe.base, *digests)
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 await self.gather(task, info, chunks, members)
                 work = self._look if recipe.look else self._merge
-                root = await in_thread(lambda read: work(task, info, chunks, read), self._count)
+                done = await in_thread(lambda read: work(task, info, chunks, read), self._count)
             except Unusable as fault:
                 logger.info("Slice %d of round %d is not merged: %s", index, recipe.round, fault)
                 self._emit(SliceUnmergeable(recipe.name, index, fault.exclusion))
@@ -124,7 +126,7 @@ class SliceWork:
                 logger.warning("Slice %d of round %d cannot be merged here: %s", index, recipe.round, error)
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
             else:
-                self._emit(SliceMerged(recipe.name, index, root))
+                self._emit(done)
 
     async def gather(self, task: MergeSlice, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
         """Fetches this range of all models that are not here, each from its contributor. Raises `Unusable`, and
@@ -175,10 +177,10 @@ class SliceWork:
 
     async def _fetch_range(self, digest: str, chunks: range, sources: Mapping[Source, str], size: int) -> None:
         with self._measured(sources) as links:
-            await self._ask(digest, chunks, sources, size, links)
+            await self._ask(chunks, sources, links, digest, None, size)
 
     async def _ask(
-        self, name: str, chunks: range, sources: Iterable[Source], size: int, links: "Links", root: str | None = None
+        self, chunks: range, sources: Iterable[Source], links: "Links", name: str, root: str | None, size: int
     ) -> None:
         await self._fetcher.fetch_part(
             name,
@@ -226,16 +228,20 @@ class SliceWork:
             self._turns[uid] = asyncio.Semaphore(FROM_ONE)
         return self._turns[uid]
 
-    def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> str:
-        """Merges what is here, in a thread; returns the digest of the slice. Raises `Unusable`, `MergeError`,
-        `StoreError`."""
-        parts = self._store.parts(task.recipe.name, ModelDigest.unstated(info.layout))
+    def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> SliceMerged:
+        """Merges what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""
+        recipe, change = task.recipe, ""
+        parts = self._store.parts(recipe.name, ModelDigest.unstated(info.layout))
+        coded = self._back.parts(recipe.name, recipe.back, info)
         assert parts is not None
         with parts.used():
-            if not parts.has(chunks):
+            if parts.has(chunks) and (coded is None or coded.has(chunks)):
+                change = slice_root(coded.info, chunks) if coded else ""
+            else:
                 self._write(task, info, chunks, parts, on_read)
+                change = self._back.code(recipe, info, chunks, parts, coded, on_read) if coded else ""
                 parts.own(chunks)
-        return slice_root(parts.info, chunks)
+        return SliceMerged(recipe.name, task.slice, slice_root(parts.info, chunks), change)
 
     def _write(self, task: MergeSlice, info: ModelDigest, chunks: range, parts: Parts, on_read: OnRead) -> None:
         reference, recipe = self._store.path(info.root), task.recipe
@@ -259,16 +265,15 @@ class SliceWork:
         if sums is not None:
             self.influences.keep(recipe.name, task.slice, sums)
 
-    def _look(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> str:
-        """Looks at what is here, in a thread; returns the digest of what is seen. Raises `Unusable`, `MergeError`,
-        `StoreError`."""
+    def _look(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> SliceMerged:
+        """Looks at what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""
         recipe, header = task.recipe, read_header(self._store.path(info.root))
         previous, part = self.path(recipe.base) if recipe.base else None, data_in(info.layout, chunks) or NOTHING
         with blaming():
             models = self.codings.sources(recipe, info, self.path)
             seen = gram_part(models, previous, header, part, look_of(recipe), on_read=on_read)
         self.looks.keep(recipe.name, task.slice, seen)
-        return seen.digest
+        return SliceMerged(recipe.name, task.slice, seen.digest)
 
     # --- slices that others have merged -------------------------------------------------------------------------------
 
@@ -278,13 +283,16 @@ class SliceWork:
         if task.seen_of:
             await self._fetch_seen(task, list(sources))
             return
-        with self._store.pinned(task.recipe), self._measured(sources) as links:
+        base = task.coded.base if task.coded else ""
+        with self._store.pinned(task.recipe, change_name(task.recipe), base), self._measured(sources) as links:
             try:
                 info = self._reference()
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 if chunks:
+                    ask = partial(self._ask, chunks, sources, links)
                     async with self._turn(task.holders[0]):
-                        await self._ask(task.recipe, chunks, sources, info.size, links, task.root)
+                        if not await self._back.obtain(task, info, chunks, ask):
+                            await ask(task.recipe, task.root, info.size)
                 links.ended()
             except (TransferError, NoLayout) as error:
                 links.ended(error.fault if isinstance(error, TransferError) else "failed")

@@ -290,13 +290,15 @@ class StateLink(Body, frozen=True, omit_defaults=True):
     merges: bool = True
 
 
-class Sliced(Body, frozen=True):
-    """The sender has merged this slice by the recipe, and serves it. `root`: the digest of its chunks' digests."""
+class Sliced(Body, frozen=True, omit_defaults=True):
+    """The sender has merged this slice by the recipe, and serves it. `root`: the digest of its chunks' digests;
+    `change`: that of the chunks of the coded change that it is of the base, where merges travel so."""
 
     round: Count
     recipe: Digest
     slice: Count
     root: Digest
+    change: BaseDigest = ""
 
 
 class Held(Body, frozen=True):

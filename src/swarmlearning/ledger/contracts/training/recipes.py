@@ -60,8 +60,6 @@ def is_divisible(state: Training, current: Round) -> bool:
     single = terms is not None and terms.initial == "one" and current.number == 0
     if terms is None or terms.merge_method not in SLICED_METHODS or single or not model_size(state, current):
         return False
-    if back_in(state, current.base) != "float32":
-        return False  # its leader codes the change to what was merged
     if terms.merge_method == LOOKED_AT and len(parts) > MOST_LOOKED_AT:
         return False
     return len({one.digest for one in parts}) >= 2 and len(_mergers(state, current)) >= 2

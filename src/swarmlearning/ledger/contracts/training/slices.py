@@ -99,7 +99,8 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     hold what it names. `ruled`: the digest that counts where mergers contradict each other, and nobody is left to ask.
     `passed`: 1 + the term in which a leader has given the slice to another member last. `seen`: in a look, by merger,
     the digest of what it sees of the slice. Sums differ in their last bits between machines, so several may be true;
-    a leader goes on from any of them.
+    a leader goes on from any of them. `changes`: by merger, the digest that it has stated of the coded chunks of the
+    change that the slice is of the round's base, where merges travel so.
     """
 
     start: int
@@ -111,6 +112,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     ruled: str = ""
     passed: int = 0
     seen: dict[str, str] = msgspec.field(default_factory=dict)
+    changes: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def units(self) -> int:
@@ -131,6 +133,13 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
             return next(iter(self.roots.values()))
         (first, count), *others = Counter(self.roots.values()).most_common(2)
         return "" if others and others[0][1] == count else first
+
+    @cached_property
+    def change(self) -> str:
+        """The digest of its coded chunks, by one of those whose word counts on the slice; empty while there is none."""
+        root = self.root
+        stated = (self.changes[uid] for uid in sorted(self.changes) if self.roots.get(uid) == root)
+        return next(stated, "") if root else ""
 
     @cached_property
     def holders(self) -> Set[str]:
@@ -259,6 +268,11 @@ def _apportioned(parts: Sequence[Fraction]) -> list[int]:
     """Whole units, all of them, in these proportions."""
     edges = [int(sum(parts[: at + 1], Fraction()) * UNITS) for at in range(len(parts))]
     return [stop - start for start, stop in zip([0, *edges], edges, strict=False)]
+
+
+def change_name(recipe: str) -> str:
+    """The name under which the chunks of the coded change to a result are kept and served; `recipe`: the result's."""
+    return sha256(f"change to {recipe}".encode())
 
 
 def roots_of(slices: Sequence[Slice], indexes: Sequence[int]) -> str:

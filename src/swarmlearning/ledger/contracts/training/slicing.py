@@ -63,6 +63,7 @@ from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Fault, Link, Recipe, Slice, Slicing, live_holders, roots_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, enough
 from swarmlearning.ledger.contracts.training.submissions import copies, kept_back
+from swarmlearning.ledger.contracts.training.transfers import check_coded
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
     member_of,
@@ -98,10 +99,13 @@ def sliced(state: Training, body: Sliced, uid: str) -> Training:
         raise Rejection(Code.NOT_MERGER, f"slice {body.slice} of round {body.round} is for {found.merger}, not {uid}")
     if uid in found.roots or uid in found.seen:
         raise Rejection(Code.NO_CHANGE, f"{uid} has stated slice {body.slice} of round {body.round} already")
+    check_coded(state, _round_of(state, body.round), body, look=slicing.look)
     if slicing.look:
         changed = msgspec.structs.replace(found, seen={**found.seen, uid: body.root})
     else:
         changed = msgspec.structs.replace(found, roots={**found.roots, uid: body.root})
+    if body.change:
+        changed = msgspec.structs.replace(changed, changes={**found.changes, uid: body.change})
     return _with(state, slicing.with_slice(body.slice, changed))
 
 
@@ -126,9 +130,7 @@ def held(state: Training, body: Held, uid: str) -> Training:
 def report_fault(state: Training, body: ReportFault, uid: str) -> Training:
     """A merger cannot merge its slice, because of one contributor. Raises `Rejection`."""
     slicing, found = _slice(state, body.round, body.recipe, body.slice)
-    current = (
-        state.round if state.round and state.round.number == body.round else standing_result(state, body.round).closed
-    )
+    current = _round_of(state, body.round)
     if uid != found.merger:
         raise Rejection(Code.NOT_MERGER, f"slice {body.slice} of round {body.round} is for {found.merger}, not {uid}")
     if body.exclusion.uid not in {one.uid for one in contributions(state, current, slicing.excluded)}:
@@ -342,6 +344,12 @@ def _blocking(state: Training, slicing: Slicing) -> dict[str, Exclusion]:
         worst = max(faults, key=lambda fault: (counts[fault.uid], place(state, fault.uid)))
         return {worst.uid: worst.exclusion}
     return {}
+
+
+def _round_of(state: Training, number: int) -> Round:
+    """The round in progress, or that of the standing result. Raises `Rejection`."""
+    current = state.round
+    return current if current and current.number == number else standing_result(state, number).closed
 
 
 def _slice(state: Training, number: int, recipe: str, index: int) -> tuple[Slicing, Slice]:

@@ -8,7 +8,7 @@ ledger, its own and that of the change: whoever has the base fetches the change,
 from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.bodies import CreateContract, Publish
+from swarmlearning.ledger.contracts.training.bodies import CreateContract, Publish, Sliced
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
 
@@ -39,6 +39,15 @@ def check_change(state: Training, current: Round, body: Publish) -> None:
     if due != bool(body.change):
         is_due = "is due" if due else "is none"
         raise Rejection(Code.WRONG_CHANGE, f"round {current.number}: there {is_due} to be a coded change to its merge")
+
+
+def check_coded(state: Training, current: Round, body: Sliced, look: int) -> None:
+    """The same for a slice, of which in a `look` nothing is merged."""
+    due = back_in(state, current.base) != "float32" and not look
+    if due != bool(body.change):
+        is_due = "is due" if due else "is none"
+        what = f"slice {body.slice} of round {current.number}"
+        raise Rejection(Code.WRONG_CHANGE, f"{what}: there {is_due} to be a coded change")
 
 
 def has_feedback(method: MergeMethod) -> bool:

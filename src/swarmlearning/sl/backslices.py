@@ -1,0 +1,102 @@
+"""Slices of a result that travel back as coded changes of the round's base.
+
+Their chunks lie in the store beside those of the result, under a name of their own. Both have their digests on the
+ledger: so a slice that was made of its change is compared with what the slice has to be, and fetched as it is where
+that differs.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from swarmlearning.choices import TransferBack
+from swarmlearning.ledger.contracts.training.slices import Recipe, change_name
+from swarmlearning.merge.back import code_back, decode_back
+from swarmlearning.merge.changes import Coding, Malformed
+from swarmlearning.merge.merging import MergeError
+from swarmlearning.merge.streaming import OnRead
+from swarmlearning.models.parts import Parts
+from swarmlearning.models.store import TensorStore
+from swarmlearning.models.transfer import TransferError
+from swarmlearning.rounds.slices import FetchSlice
+from swarmlearning.sl.codings import Codings
+from swarmlearning.sl.layouts import copy_start, data_in
+from swarmlearning.sl.merging import in_thread, say_kept
+from swarmlearning.tensors.digest import ModelDigest, slice_root
+
+logger = logging.getLogger("swarm.SL")
+
+Ask: TypeAlias = Callable[[str, str, int], Awaitable[object]]
+"""Fetches the slice's chunks of the file of this name, of this digest and size. Raises as `fetch_part` does."""
+
+
+class BackSlices:
+    """`count` is called with the bytes that were decoded, in any thread."""
+
+    def __init__(self, store: TensorStore, codings: Codings, count: OnRead) -> None:
+        self._store = store
+        self._codings = codings
+        self._count = count
+
+    def parts(self, recipe: str, back: TransferBack, info: ModelDigest) -> Parts | None:
+        """Where the coded chunks of this result lie; None where it travels as it is."""
+        coding = self._codings.of(back, info)
+        return self._store.parts(change_name(recipe), ModelDigest.unstated(coding.layout)) if coding else None
+
+    def code(self, recipe: Recipe, info: ModelDigest, chunks: range, merged: Parts, coded: Parts, read: OnRead) -> str:
+        """Codes a slice that was merged into the file of `merged`, and puts what that stands for in its place; returns
+        the digest of its coded chunks. Blocks. Raises `MergeError` and `StoreError`."""
+        coding = self._codings.of(recipe.back, info)
+        assert coding is not None
+        with coded.used():
+            self._begin(chunks, coding, info, coded)
+            if (data := data_in(info.layout, chunks)) is not None:
+                base = (
+                    self._store.path(recipe.base) if self._store.has(recipe.base) else self._store.partial(recipe.base)
+                )
+                say_kept(code_back(coding, base, merged.path, coded.path, data, read))
+            coded.own(chunks)
+        return slice_root(coded.info, chunks)
+
+    async def obtain(self, task: FetchSlice, info: ModelDigest, chunks: range, ask: Ask) -> bool:
+        """Whether the slice is here, made of its change. Raises `StoreError`."""
+        if task.coded is None or not self._store.has(task.coded.base):
+            return False
+        coded = self.parts(task.recipe, task.coded.back, info)
+        merged = self._store.parts(task.recipe, ModelDigest.unstated(info.layout))
+        assert coded is not None
+        assert merged is not None
+        if merged.has(chunks):
+            return False  # there is nothing to fetch, unless it is here as another merger has stated it
+        try:
+            await ask(coded.name, task.coded.change, coded.layout.size)
+            root = await in_thread(lambda read: self._decode(task, info, chunks, merged, coded, read), self._count)
+        except (TransferError, MergeError, Malformed) as error:
+            logger.info("The change that slice %d is cannot be used, so it is fetched: %s", task.slice, error)
+            return False
+        if root != task.root:
+            logger.info(
+                "The change that slice %d is gives another one than the ledger states: it is fetched", task.slice
+            )
+            await self._store.verify(task.coded.base)
+        return root == task.root
+
+    def _decode(
+        self, task: FetchSlice, info: ModelDigest, chunks: range, merged: Parts, coded: Parts, read: OnRead
+    ) -> str:
+        """Makes the slice of its change; returns its digest. Blocks."""
+        assert task.coded is not None
+        coding = self._codings.of(task.coded.back, info)
+        assert coding is not None
+        with merged.used(), coded.used():
+            self._begin(chunks, coding, info, merged)
+            if (data := data_in(info.layout, chunks)) is not None:
+                decode_back(coding, self._store.path(task.coded.base), coded.path, merged.path, data, read)
+            merged.own(chunks)
+        return slice_root(merged.info, chunks)
+
+    def _begin(self, chunks: range, coding: Coding, info: ModelDigest, parts: Parts) -> None:
+        """Writes the header, which is chunk 0 of models and changes alike."""
+        if chunks.start == 0:
+            with self._store.writing(parts.path, parts.layout.size):
+                copy_start(self._store.path(info.root), parts.path, coding.header.data_start)
