@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from simulation import models
+from simulation import models, wayback
 from simulation.violation import require
 from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import CreateContract, Publish
@@ -37,8 +37,11 @@ def transfer_of(swarm: "Swarm", seed: int) -> Transfer:
 
 def contract_of(swarm: "Swarm", seed: int) -> CreateContract | None:
     """A contract of all organisations, with coded changes; None in seeds without one of their own."""
-    transfer = transfer_of(swarm, seed) if seed % 10 == 7 else "float32"
-    return CreateContract(shared=True, transfer=transfer) if transfer != "float32" else None
+    if seed % 10 != 7:
+        return None
+    transfer, back = transfer_of(swarm, seed), wayback.back_of(swarm, seed)
+    coded = not transfer == back == "float32"
+    return CreateContract(shared=True, transfer=transfer, transfer_back=back) if coded else None
 
 
 class CodedWitness:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from simulation import wayback
 from simulation.checks import CheckWitness
 from simulation.coded import CodedWitness
 from simulation.ledger import CONTRACT
@@ -81,6 +82,7 @@ class Witness:
                 if before.round is not None:
                     self.coded.published(before.round, body)
                 self.steps.published(before, after, sender, body)
+                wayback.published(self._swarm, before, sender, body)
                 self._publisher = (sender, entry.content.incarnation)
             case Submit():
                 self._given(sender, body)

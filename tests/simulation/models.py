@@ -7,9 +7,10 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simulation import checks, coded, locks, outersteps, slices
+from simulation import checks, coded, locks, outersteps, slices, wayback
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.steps import takes_steps
+from swarmlearning.ledger.contracts.training.transfers import is_coded
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
@@ -223,6 +224,8 @@ def merge(running: Task, task: Merge) -> None:
     """Names the result by what goes into it; models that are not finite are left out."""
     site, swarm = running.site, running.site.swarm
     needed = {one.digest for one in task.submissions if one.weight}
+    if needed != {task.base} and is_coded(running.training, task.base):
+        needed.add(task.base)
     if needed != {task.base} and not needed <= site.store.held:
         for digest in sorted(needed - site.store.held):
             running.end(Dropped(digest))
@@ -250,7 +253,7 @@ def merge(running: Task, task: Merge) -> None:
         result = next(one.digest for one in used if one.uid == chosen)
     else:
         result = name("merged", task.base, *(f"{one.digest}*{weights[one.uid]}" for one in used if one.weight))
-    step = None
+    step, change = None, wayback.made(site, running.training, task.base, result)
     if result and result != task.base:
         if running.training.round is not None and takes_steps(running.training, running.training.round):
             if (made := outersteps.take(site, running.training, task.base, result)) is None:
@@ -260,4 +263,4 @@ def merge(running: Task, task: Merge) -> None:
         site.store.put(result)
     swarm.moment("publishing", site)
     receipt = Receipt(swarm.method, parts, tuple(excluded))
-    running.end(Merged(task.round, task.term, result, swarm.size, receipt, step))
+    running.end(Merged(task.round, task.term, result, swarm.size, receipt, step, change))

@@ -15,7 +15,8 @@ from simulation.moves import KINDS, MOVES
 from simulation.slicemoves import slice_moves
 from simulation.swarm import Swarm
 from simulation.unsigned import ORGANISATIONS, paper, papers
-from swarmlearning.choices import Transfer
+from simulation.wayback import back_of
+from swarmlearning.choices import Transfer, TransferBack
 from swarmlearning.ledger.bodies import AdmitOrganisation, Anchor, CreateContract, NewOrganisation
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.bodies import Weights
@@ -50,7 +51,7 @@ def add_organisations(swarm: Swarm, seed: int) -> None:
     dice = random.Random(f"organisations {seed}")
     makeup = _makeup(dice, len(swarm.sites))
     _found(swarm, (*makeup.honest, *makeup.adversarial))
-    _create_contract(swarm, makeup, dice, transfer_of(swarm, seed))
+    _create_contract(swarm, makeup, dice, transfer_of(swarm, seed), back_of(swarm, seed))
     for index, site in enumerate(swarm.sites.values()):
         belongs = makeup.honest[index] if index < len(makeup.honest) else dice.choice(makeup.honest)
         site.organisation, site.papers = belongs, paper(belongs, "SL")
@@ -82,7 +83,7 @@ def _found(swarm: Swarm, names: tuple[str, ...]) -> None:
         operators.append(paper(name, "SWCI"))
 
 
-def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random, transfer: Transfer) -> None:
+def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random, transfer: Transfer, back: TransferBack) -> None:
     swarm.operator = paper(makeup.honest[0], "SWCI")
     swarm.min_organisations = makeup.needed
     weights: Weights = dice.choice(BY)
@@ -92,6 +93,7 @@ def _create_contract(swarm: Swarm, makeup: Makeup, dice: random.Random, transfer
         weights=weights,
         max_organisation_weight=CAPS[makeup.needed % len(CAPS)],
         transfer=transfer,
+        transfer_back=back,
     )
     operate(swarm, swarm.operator, CONTRACT, created)
 

@@ -8,7 +8,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simulation import models
+from simulation import models, wayback
 from simulation.violation import require
 from swarmlearning.ledger.bodies import Publish
 from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step
@@ -62,14 +62,15 @@ def wanted(site: "Site", training: Training, result: str) -> list[set[str]]:
     that, or the result and its momentum."""
     step = training.steps.get(result)
     if step is None:
-        return [{result}]
+        return wayback.wanted(site, training, result)
     direct = {result, step.momentum} - {""} - site.store.whole
     standing = training.result
     if standing is None or standing.digest != result or result in site.store.whole:
         return [direct]
     base = standing.closed.base
     here = {base, momentum_of(training, base)} - {""} <= site.store.whole
-    return [{step.merged} - site.store.whole, direct] if here else [direct]
+    ways = [way - site.store.whole for way in wayback.wanted(site, training, step.merged)]
+    return [*ways, direct] if here else [direct]
 
 
 def arrived(site: "Site", training: Training, result: str, came: set[str]) -> None:
@@ -77,6 +78,7 @@ def arrived(site: "Site", training: Training, result: str, came: set[str]) -> No
     for digest in came:
         site.store.put(digest)
         site.store.known(digest)
+    wayback.arrived(site, training, came)
     step, standing = training.steps.get(result), training.result
     if step is None or standing is None or {result, step.momentum} - {""} <= site.store.whole:
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from simulation.ledger import CONTRACT
 from simulation.models import name
 from simulation.moves import STRANGER, Move, Scene
+from simulation.wayback import change_of
 from swarmlearning.ledger.bodies import (
     Check,
     Checked,
@@ -19,7 +20,9 @@ from swarmlearning.ledger.bodies import (
     Weigh,
 )
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
+from swarmlearning.ledger.contracts.training.serving import rounds_of
 from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
+from swarmlearning.ledger.contracts.training.transfers import back_in
 from swarmlearning.ledger.contracts.training.weighing import WHOLE
 
 if TYPE_CHECKING:
@@ -47,7 +50,9 @@ def _stated(scene: Scene, *, true: bool) -> Move | None:
     known = scene.swarm.witness.slices.true_root_of(slicing.recipe, index, scene.uid)
     root = known if true else name("made up slice", scene.uid, str(scene.dice.randrange(3)))
     scene.models.add(root)
-    return CONTRACT, Sliced(slicing.round, slicing.recipe, index, root)
+    base = next((each.base for each in rounds_of(scene.training) if each.number == slicing.round), "")
+    due = not slicing.look and back_in(scene.training, base) != "float32"
+    return CONTRACT, Sliced(slicing.round, slicing.recipe, index, root, change_of(base, root) if due else "")
 
 
 def hold(scene: Scene) -> Move | None:

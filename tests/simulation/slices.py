@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from simulation import locks, models, outersteps
+from simulation import locks, models, outersteps, wayback
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
 from swarmlearning.ledger.contracts.training import slices, ways
 from swarmlearning.ledger.contracts.training.recipes import MOST_LOOKS
@@ -220,11 +220,15 @@ def _merge(task: "Task", work: MergeSlice) -> None:
     if site.lies:
         swarm.struck["merger that lies"] += 1
         root = models.name("lie", root, site.uid)
+    change = wayback.of_slice(work.recipe, root)
+    if change and site.lies and work.slice % 2:  # the slice is right, and its change is not
+        root, change = true_root(work.recipe, work.start, work.stop), models.name("lie", change)
     if work.recipe.look:
         site.store.seen[work.recipe.name, work.slice] = root
     else:
         site.store.put_slice(work.recipe.name, work.slice, root)
-    task.end(SliceMerged(work.recipe.name, work.slice, root))
+        site.store.put_slice(slices.change_name(work.recipe.name), work.slice, change)
+    task.end(SliceMerged(work.recipe.name, work.slice, root, change))
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
@@ -258,16 +262,30 @@ def _fetch(task: "Task", work: FetchSlice, holders: list[str]) -> None:
     elif holder.trickling:
         task.job(models.CONNECT_SECONDS if rest else models.DRIPPING_SECONDS, lambda: _fetch(task, work, rest))
     else:
-        seconds = (holder.plan.transfer + site.plan.transfer) * share_of(work)
-        task.job(seconds, lambda: _fetched(task, work, holder, rest))
+        coded = _is_of_use(site, work, holder)
+        size = share_of(work) * (wayback.OF_A_MODEL if coded else 1.0)
+        seconds = (holder.plan.transfer + site.plan.transfer) * size
+        task.job(seconds, lambda: _fetched(task, work, holder, rest, coded=coded))
 
 
-def _fetched(task: "Task", work: FetchSlice, holder: "Site", rest: list[str]) -> None:
+def _is_of_use(site: "Site", work: FetchSlice, holder: "Site") -> bool:
+    """Whether the slice comes as a change: one that gives something else is not believed."""
+    coded = work.coded
+    if coded is None or coded.base not in site.store.whole:
+        return False
+    right = coded.change == wayback.change_of(coded.base, work.root)
+    return right and holder.store.has_slice(slices.change_name(work.recipe), work.slice, coded.change)
+
+
+def _fetched(task: "Task", work: FetchSlice, holder: "Site", rest: list[str], *, coded: bool) -> None:
     site = task.site
     if not holder.alive or holder.frozen or holder.revoked or not site.swarm.reach(site.uid, holder.uid):
         _fetch(task, work, rest)
-    else:
-        _arrived(task, work)
+        return
+    if coded and work.coded:
+        site.store.put_slice(slices.change_name(work.recipe), work.slice, work.coded.change)
+        site.swarm.struck["slice made of a change"] += 1
+    _arrived(task, work)
 
 
 def _arrived(task: "Task", work: FetchSlice) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from simulation import slices
 from simulation.models import name
 from simulation.violation import require
+from simulation.wayback import change_of
 from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sliced, Weigh
 from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
@@ -68,11 +69,13 @@ class SliceWitness:
         site = self._swarm.sites.get(sender)
         honest = site is not None and not site.lies
         match body:
-            case Sliced(round=number, recipe=recipe, slice=index, root=root):
+            case Sliced(round=number, recipe=recipe, slice=index, root=root, change=change):
                 found = _the(before, number).slices[index]
                 what = f"{sender} states as merged what it has not merged: slice {index} of round {number}"
                 require(sender in {found.merger, *found.former}, f"{what}: that is for {found.merger}")
                 require(not honest or root == self.true_root_of(recipe, index, sender), what)
+                base = _round_of(before, number).base
+                require(not honest or change in ("", change_of(base, root)), f"{what}: its change gives something else")
             case Held(round=number, recipe=recipe, slices=indexes) if site is not None:
                 for index in indexes:
                     known = {each for each, uids in _the(after, number).slices[index].copies.items() if sender in uids}

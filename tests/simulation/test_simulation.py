@@ -29,6 +29,7 @@ CHUNK = 300
 LASTS = 60.0
 LASTING = {
     "clock that differs",
+    "changes that travel back",
     "coded changes",
     "contribution left out as too slow",
     "demand for contributors",
@@ -39,6 +40,7 @@ LASTING = {
     "late joiner",
     "late message",
     "lost message",
+    "model made of a change",
     "privacy budget that is spent",
     "privacy lock",
     "revoke",

@@ -113,9 +113,9 @@ async def test_who_has_the_base_makes_each_slice_of_its_change(tmp_path: Path) -
     assert change.layout.size < 0.27 * merger.store.digest_info(recipe.base).size
     again = Site(tmp_path / "again")
     again.other, again.own = reader.store, await again.adopt(1.0, 1)
-    for done in merger.events:
-        assert isinstance(done, SliceMerged)
-        await again.fetch(done, recipe.base)  # of a site that has it from the merger
+    for event in merger.events:
+        assert isinstance(event, SliceMerged)
+        await again.fetch(event, recipe.base)  # of a site that has it from the merger
     assert set(again.fetched) == {change_name(recipe.name)}
 
 

@@ -19,6 +19,7 @@ from swarmlearning.ledger.bodies import (
     AdmitOrganisation,
     Back,
     Body,
+    CreateContract,
     Depose,
     Exclusion,
     ExclusionReason,
@@ -65,9 +66,10 @@ class InSlices:
         min_peers: int = 2,
         size: int = LARGE,
         organisations: Mapping[str, str] | None = None,
+        created: CreateContract | None = None,
         **terms: object,
     ) -> None:
-        """`organisations`: of sites that are not of the first one."""
+        """`organisations`: of sites that are not of the first one. `created`: the contract, where it is not open."""
         self.ledger, self.size = sliced_ledger(), size
         self.sites = sites or SITES
         for name in sorted(set((organisations or {}).values()) - {"org-1"}):
@@ -76,6 +78,8 @@ class InSlices:
             self.ledger.join(f"op-{name[-1]}", "SWCI", AUTHORITIES[name])
         for uid in self.sites:
             self.ledger.join(uid, "SL", AUTHORITIES[(organisations or {}).get(uid, "org-1")])
+        if created:
+            self.send("op-1", created)
         self.send_all([(uid, session(min_peers, **terms)) for uid in self.sites])
 
     def copied(self) -> "InSlices":

@@ -17,7 +17,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, state_of
 from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
-from swarmlearning.ledger.contracts.training.transfers import transfer_in
+from swarmlearning.ledger.contracts.training.transfers import is_coded, transfer_in
 from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
@@ -313,12 +313,11 @@ class Effects:
     async def _merge(self, task: Merge, training: Training) -> None:
         """Merges the models of a round of `training`, as it was when that was decided."""
         needed = [entry.digest for entry in task.submissions if entry.weight]
-        with self._store.pinned(*needed, task.base) as pin:
-            steps = training.round is not None and takes_steps(training, training.round)
-            stepped_from = self._outer.needed(training, task.base) if steps and {*needed} - {task.base} else []
-            for digest in stepped_from:
-                pin.add(digest)
-            if gone := [digest for digest in (*needed, *stepped_from) if not self._store.has(digest)]:
+        steps = training.round is not None and takes_steps(training, training.round)
+        stepped_from = self._outer.needed(training, task.base) if steps and {*needed} - {task.base} else []
+        based = [task.base] if is_coded(training, task.base) and {*needed} - {task.base} else []
+        with self._store.pinned(*needed, task.base, *stepped_from) as pin:
+            if gone := [each for each in (*needed, *stepped_from, *based) if not self._store.has(each)]:
                 for digest in gone:
                     self._emit(Dropped(digest))
                 return

@@ -22,6 +22,11 @@ def back_in(state: Training, base: str) -> TransferBack:
     return state.charter.transfer_back if state.charter and base else "float32"
 
 
+def is_coded(state: Training, base: str) -> bool:
+    """True if changes of this base travel in its round, one way or the other: nobody merges without it."""
+    return not transfer_in(state, base) == back_in(state, base) == "float32"
+
+
 def merged_of(state: Training) -> str:
     """What was merged for the standing result: the result itself, but where an outer step was taken from there; empty
     without a result."""
