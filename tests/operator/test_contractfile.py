@@ -17,6 +17,8 @@ mergeMethod: geomedian
 minPeers: 2
 structure: 0123456789012345678901234567890123456789012345678901234567890123
 shared: true
+transfer: int8
+transferBack: int8
 """
 
 
@@ -32,6 +34,8 @@ def test_every_field_is_read() -> None:
         min_peers=2,
         structure="0123456789" * 6 + "0123",
         shared=True,
+        transfer="int8",
+        transfer_back="int8",
     )
 
 
@@ -52,6 +56,7 @@ def test_every_field_may_be_left_out() -> None:
         (b"maxOrganisationWeight: 2", "maxOrganisationWeight"),
         (b"structure: abc", "structure"),
         (b"weights: mine", "weights"),
+        (b"transferBack: int4", "transferBack"),
     ],
 )
 def test_what_is_wrong_is_named_with_line_and_field(line: bytes, field: str) -> None:
