@@ -41,7 +41,7 @@ help:
 	@echo "make bench-merge-large  16 models of 1 GB in bounded memory; 20 GB of disk (JSON=1)"
 	@echo "make bench-round  time of a round beside its floor: N=\"2 4 8\" MB=\"1 10 100 400\" (JSON=1 for JSON lines)"
 	@echo "make bench-links  rounds behind thin, long, lossy links, beside the limit; root: ROWS=\"4x25@200 4x25@10/50\" (JSON=1)"
-	@echo "make goodput      share of the time spent training, 8 sites whose links are cut; root, 15 minutes: SEED=number (JSON=1)"
+	@echo "make goodput      share of the time spent training, 8 sites whose links are cut; root, 15 minutes: SEED=number MBIT=4 TRANSFER=int4 BACK=int8 (JSON=1)"
 	@echo "make bench-handoff  time of handing a model to the SL and back beside copying it: MODEL_MB=1000 (JSON=1)"
 	@echo "make soak         3 SNs and 8 SLs under random faults: is all flat but the chain? SECONDS=3600 (SEED=, OUT=folder)"
 	@echo "make soak-sns     SNs die at random while transactions flow: SECONDS=120 SNS=4 (SEED=number to do it again)"
@@ -253,7 +253,8 @@ bench-links: $(STAMP) tools $(HIVEMIND)/fetched
 	@PYTHONPATH=tests $(RUN)/python bench/links.py $(if $(ROWS),--rows $(ROWS)) $(if $(JSON),--json)
 
 goodput: $(STAMP) tools
-	@PYTHONPATH=tests $(RUN)/python bench/goodput.py $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
+	@PYTHONPATH=tests $(RUN)/python bench/goodput.py $(if $(SEED),--seed $(SEED)) $(if $(MBIT),--mbit $(MBIT)) \
+		$(if $(TRANSFER),--transfer $(TRANSFER)) $(if $(BACK),--transfer-back $(BACK)) $(if $(JSON),--json)
 
 MODEL_MB ?= 1000
 bench-handoff: $(STAMP)

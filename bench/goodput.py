@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from time import monotonic
+from typing import get_args
 
 import msgspec
 
@@ -28,6 +29,7 @@ from linkrow import MEGABYTE, Link, limit_seconds
 from linkswarm import STAR, LinkSwarm, Network, Site, identities_for, link_swarm, mergers, network, participant_options
 from machine import Failed, busy_seconds, run_benchmark
 from support.tools import lacks
+from swarmlearning.choices import Transfer, TransferBack
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.bodies import Publish, Void
 from swarmlearning.supervise.processes import Processes
@@ -43,7 +45,8 @@ class Outcome(msgspec.Struct, frozen=True):
     `share`: of the time that the living sites trained, mean; `each_share`: each one's; `limit_share`: with rounds at
     the limit, `limit_s` without cuts; `star_share`: with one merging site. `rounds` were merged, from `contributors`
     sites each (mean); `rounds_lost` had a result that nobody could get, or none. `killed` died at `killed_at_s`.
-    `cores` were busy with the swarm, `other_cores` with other work.
+    `cores` were busy with the swarm, `other_cores` with other work. `transfer` and `back`: how values travel to those
+    who merge, and back; the limit is that of whole models.
     """
 
     nodes: int
@@ -54,6 +57,8 @@ class Outcome(msgspec.Struct, frozen=True):
     cut_s: float
     every_s: float
     seed: int
+    transfer: str
+    back: str
     killed: str
     killed_at_s: float
     mergers: int
@@ -81,6 +86,8 @@ class Plan:
     cut: float
     every: float
     seed: int
+    transfer: Transfer = "float32"
+    back: TransferBack = "float32"
 
     @property
     def cuts(self) -> list[Cuts]:
@@ -139,6 +146,8 @@ async def measure(folder: Path, plan: Plan) -> Outcome:
         cut_s=plan.cut,
         every_s=plan.every,
         seed=plan.seed,
+        transfer=plan.transfer,
+        back=plan.back,
         killed=f"SL-{victim + 1}",
         killed_at_s=round(death, 1),
         mergers=run.mergers,
@@ -162,7 +171,7 @@ async def _in_network(folder: Path, identities: Workspace, plan: Plan, environme
         with network(folder, plan.links) as made:
             async with (
                 Processes(folder, os.environ) as processes,
-                link_swarm(processes, made, folder, identities, model, environment) as swarm,
+                link_swarm(processes, made, folder, identities, model, environment, plan.transfer, plan.back) as swarm,
             ):
                 async with asyncio.timeout(START_SECONDS + 10 * 2 * plan.nodes * plan.mb * 8 / plan.mbit):
                     await swarm.rounds(1)
@@ -236,7 +245,8 @@ def table(outcome: Outcome) -> str:
         [
             f"{outcome.nodes} sites, {outcome.mb} MB, {outcome.mbit:g} Mbit/s, {outcome.seconds:g} s; "
             f"{outcome.train_s:g} s of training a round; each link cut for {outcome.cut_s:g} s every "
-            f"{outcome.every_s:g} s, seed {outcome.seed}; {outcome.killed} killed after {outcome.killed_at_s:g} s",
+            f"{outcome.every_s:g} s, seed {outcome.seed}; {outcome.killed} killed after {outcome.killed_at_s:g} s; "
+            f"values travel as {outcome.transfer}, and back as {outcome.back}",
             "",
             f"  share of the time spent training  {outcome.share:.3f}   ({each})",
             f"  with rounds at the limit          {outcome.limit_share:.3f}   (a round of {outcome.limit_s:.2f} s)",
@@ -258,6 +268,8 @@ def main() -> None:
     parser.add_argument("--cut", type=float, default=20.0, help="seconds that a link is cut (default %(default)s)")
     parser.add_argument("--every", type=float, default=120.0, help="seconds from cut to cut (default %(default)s)")
     parser.add_argument("--seed", type=int, help="phases of the cuts, and who is killed when; default: at random")
+    parser.add_argument("--transfer", choices=get_args(Transfer), default="float32", help="how changes are coded")
+    parser.add_argument("--transfer-back", choices=get_args(TransferBack), default="float32", help="how merges are")
     parser.add_argument("--json", action="store_true", help="print a line of JSON instead of a table")
     options = parser.parse_args()
     if options.nodes < 3 or min(options.mb, options.mbit, options.seconds, options.train) <= 0:
@@ -269,7 +281,8 @@ def main() -> None:
         sys.exit(2)
     seed = SystemRandom().randrange(10**6) if options.seed is None else options.seed
     known = {name: getattr(options, name) for name in ("nodes", "mb", "mbit", "seconds", "train", "cut", "every")}
-    outcome = run_benchmark("goodput", partial(measure, plan=Plan(**known, seed=seed)))
+    plan = Plan(**known, seed=seed, transfer=options.transfer, back=options.transfer_back)
+    outcome = run_benchmark("goodput", partial(measure, plan=plan))
     print(msgspec.json.encode(outcome).decode() if options.json else table(outcome))
 
 

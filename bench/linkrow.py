@@ -3,7 +3,8 @@
 That is four sites with a model of 25 MB, each behind a link of 200 Mbit/s. `4x25@10/50` sends at 10 and receives at 50
 Mbit/s. After commas: `rtt=100` (milliseconds between any two), `loss=1` (percent of the packets), `slow=10` (the last
 site has a tenth of the others' rate), `geomedian` or `coordmedian` in place of the mean, `bfloat16`, `int8` or `int4`
-(sites give changes that are coded so), and `kill` (a merger is killed in the middle of a round).
+(sites give changes that are coded so), `int4/int8` or `float32/int8` (and what was merged travels back so), and `kill`
+(a merger is killed in the middle of a round).
 """
 
 import re
@@ -11,12 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 
 MEGABYTE = 10**6
-FORM = re.compile(r"(\d+)x(\d+)@([\d.]+)(?:/([\d.]+))?((?:,[a-z]+[0-9]*(?:=[\d.]+)?)*)")
+FORM = re.compile(r"(\d+)x(\d+)@([\d.]+)(?:/([\d.]+))?((?:,[a-z]+[0-9]*(?:/int8)?(?:=[\d.]+)?)*)")
 METHODS: dict[str, MergeMethod] = {"mean": "mean", "coordmedian": "coordmedian", "geomedian": "geomedian"}
-TRANSFERS: dict[str, Transfer] = {"bfloat16": "bfloat16", "int8": "int8", "int4": "int4"}
+TRANSFERS: dict[str, tuple[Transfer, TransferBack]] = {
+    "bfloat16": ("bfloat16", "float32"),
+    "int8": ("int8", "float32"),
+    "int4": ("int4", "float32"),
+    "float32/int8": ("float32", "int8"),
+    "bfloat16/int8": ("bfloat16", "int8"),
+    "int8/int8": ("int8", "int8"),
+    "int4/int8": ("int4", "int8"),
+}
 MOST_MBIT_LONG = 30.0
 """Beyond that rate a site the relay that delays packets would itself be what decides."""
 
@@ -47,6 +56,7 @@ class Row:
     slow: float = 1.0
     method: MergeMethod = "mean"
     transfer: Transfer = "float32"
+    back: TransferBack = "float32"
     kill: bool = False
 
     @property
@@ -64,7 +74,7 @@ class Row:
             f",loss={100 * self.loss:g}" if self.loss else "",
             f",slow={self.slow:g}" if self.slow != 1 else "",
             f",{self.method}" if self.method != "mean" else "",
-            f",{self.transfer}" if self.transfer != "float32" else "",
+            *(f",{name}" for name, ways in TRANSFERS.items() if ways == (self.transfer, self.back)),
             ",kill" if self.kill else "",
         ]
         return f"{self.nodes}x{self.mb}@{rate}{''.join(more)}"
@@ -110,7 +120,7 @@ def parse(name: str) -> Row:
         raise ValueError(f"{name}: a round needs at least 2 sites, 1 MB and a link that is not cut")
     if row.kill and row.nodes < 3:
         raise ValueError(f"{name}: a merger is killed among 3 sites at least")
-    if row.kill and row.transfer != "float32":
+    if row.kill and (row.transfer, row.back) != ("float32", "float32"):
         raise ValueError(f"{name}: mergers are killed only while sites give whole models")
     if row.rtt_ms and max(row.up, row.down) > MOST_MBIT_LONG:
         raise ValueError(f"{name}: packets are delayed one by one, at {MOST_MBIT_LONG:g} Mbit/s a site at most")
@@ -130,7 +140,8 @@ def _with(row: Row, key: str, value: float | None, name: str) -> Row:
         case _, None if key in METHODS:
             return replace(row, method=METHODS[key])
         case _, None if key in TRANSFERS:
-            return replace(row, transfer=TRANSFERS[key])
+            transfer, back = TRANSFERS[key]
+            return replace(row, transfer=transfer, back=back)
     raise ValueError(f"{name}: {key} is no property of a row, or lacks its number")
 
 

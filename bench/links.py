@@ -137,7 +137,7 @@ async def _swarm(
     async with (
         asyncio.timeout(seconds),
         Processes(folder, os.environ) as processes,
-        link_swarm(processes, made, folder, identities, model, environment, row.transfer) as swarm,
+        link_swarm(processes, made, folder, identities, model, environment, row.transfer, row.back) as swarm,
     ):
         return await _rounds(swarm, made, identities, row, rounds)
 

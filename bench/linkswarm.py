@@ -22,7 +22,7 @@ from participant import Done
 from support.forking import SWARM, Server
 from support.namespaces import Namespaces
 from support.thinlinks import ThinLinks
-from swarmlearning.choices import MergeMethod, Transfer
+from swarmlearning.choices import MergeMethod, Transfer, TransferBack
 from swarmlearning.identity.source import Latest
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.ledger.block import read_header
@@ -159,9 +159,10 @@ async def link_swarm(
     model: Sequence[str],
     environment: Mapping[str, str],
     transfer: Transfer = "float32",
+    back: TransferBack = "float32",
 ) -> AsyncIterator[LinkSwarm]:
-    """Starts a swarm on these hosts; `model`: options of its participants; `transfer`: how their changes are coded.
-    Raises `RunError` when a process fails."""
+    """Starts a swarm on these hosts; `model`: options of its participants; `transfer`: how their changes are coded, and
+    on the way `back` what was merged. Raises `RunError` when a process fails."""
     sn = await start_node(
         processes,
         folder,
@@ -174,8 +175,9 @@ async def link_swarm(
     api: str = msgspec.json.decode(await hear(processes, sn))["api"]
     port = api.rpartition(":")[2]
     options = ["sl", "--sn-ip", made.hosts.address(made.sn), "--sn-api-port", port, "--sl-fs-port", "0"]
-    if transfer != "float32":
-        await _create_contract(f"{made.hosts.address(made.sn)}:{port}", identities, folder, transfer)
+    if not transfer == back == "float32":
+        created = CreateContract(shared=True, transfer=transfer, transfer_back=back)
+        await _create_contract(f"{made.hosts.address(made.sn)}:{port}", identities, folder, created)
         model = [*model, "--contract", CODED]
     processes.next_wave()
 
@@ -202,10 +204,9 @@ async def link_swarm(
         sn.writer.close()
 
 
-async def _create_contract(api: str, identities: Workspace, folder: Path, transfer: Transfer) -> None:
+async def _create_contract(api: str, identities: Workspace, folder: Path, body: CreateContract) -> None:
     source = Latest(identities.identity(OPERATOR))
     async with acting(api, source, folder / "operator") as operator:
-        body = CreateContract(shared=True, transfer=transfer)
         await operator.perform(create_contract(operator.chain.world, CODED, body))
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from swarmlearning.choices import Transfer
+from swarmlearning.merge.back import code_model
 from swarmlearning.merge.carry import carry
 from swarmlearning.merge.changes import Coding, coding_of
 from swarmlearning.merge.encoding import Residual, encode_change
@@ -142,11 +143,9 @@ class _Swarm:
         base, merged, received = self._result, self._path(f"merged-{number % 2}"), self.size
         merge("mean", sources, base, merged)
         if (coding := self._codings.get(self._way.back)) is not None:
-            change, decoded = self._path("back"), self._path(f"decoded-{number % 2}")
-            encode_change(coding, merged, base, change)
+            change = self._path("back")
+            code_model(coding, base, merged, change)  # and what that stands for is the merge
             received = change.stat().st_size
-            merge("mean", [Source("result", 1, change, coding)], base, decoded)
-            merged = decoded
         self._result = self._path(f"result-{number % 3}")
         if self._way.outer:
             self._step(number, base, merged)

@@ -24,6 +24,8 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     cut_s: float
     every_s: float
     seed: int
+    transfer: str
+    back: str
     killed: str
     killed_at_s: float
     mergers: int
@@ -81,10 +83,12 @@ def test_a_dead_site_is_awaited_by_nobody_and_counts_no_more() -> None:
 def test_goodput_prints_a_json_line() -> None:
     sizes = ["--nodes", "3", "--mb", "1", "--mbit", "30"]
     times = ["--seconds", "8", "--train", "1", "--cut", "0.5", "--every", "4", "--seed", "5"]
-    done = run_with_support("goodput.py", *sizes, *times, "--json")
+    coded = ["--transfer", "int4", "--transfer-back", "int8"]
+    done = run_with_support("goodput.py", *sizes, *times, *coded, "--json")
     assert done.returncode == 0, done.stderr
     line = msgspec.json.decode(done.stdout, type=Line)
     assert (line.nodes, line.mb, line.mbit, line.seconds, line.train_s, line.seed) == (3, 1, 30, 8, 1, 5)
+    assert (line.transfer, line.back) == ("int4", "int8")
     assert line.killed not in line.each_share
     assert len(line.each_share) == 2
     assert 0 < line.share < 1

@@ -11,7 +11,7 @@ MB = 10**6
 
 @pytest.mark.parametrize(
     "name",
-    [*ROWS, "3x1@0.5,slow=4,coordmedian", "3x7@10/20,rtt=50,loss=0.5,kill", "3x1@4,int4", "3x1@4,geomedian,int8"],
+    [*ROWS, "3x1@0.5,slow=4,coordmedian", "3x7@10/20,rtt=50,loss=0.5,kill", "3x1@4,int4", "3x1@4,geomedian,int8/int8"],
 )
 def test_a_row_reads_as_it_is_written(name: str) -> None:
     assert parse(name).name == name
@@ -41,6 +41,8 @@ def test_a_row_has_a_link_for_each_site() -> None:
         ("4x25@30,fast=2", "fast is"),
         ("4x25@30,int4=1", "int4 is"),
         ("4x25@30,int4,kill", "mergers are killed only while"),
+        ("4x25@30,float32/int8,kill", "mergers are killed only while"),
+        ("4x25@30,mean/int8", "mean/int8 is no property"),
     ],
 )
 def test_what_is_no_row_is_refused_with_the_reason(name: str, fault: str) -> None:

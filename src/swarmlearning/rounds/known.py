@@ -1,10 +1,12 @@
 """What one node knows of the slices of one recipe."""
 
 from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from swarmlearning.ledger.contracts.training.slices import Slice
+from swarmlearning.ledger.contracts.training.slices import Slice, change_name
+from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.rounds.slices import Assembled, FetchSlice, MergeSlice, SliceUnmergeable, Weighed
 
 
@@ -33,6 +35,13 @@ def is_here(known: Progress, index: int, found: Slice) -> bool:
     """True if the slice is here with the root that counts; in a look, what a merger sees of it."""
     here = known.here.get(index, "")
     return here != "" and (here == found.root or here in found.seen.values())
+
+
+def names_of(training: Training, recipes: Iterable[str]) -> set[str]:
+    """The names under which slices are kept: of their recipes, and where merges travel as changes of these."""
+    back = training.charter is not None and training.charter.transfer_back != "float32"
+    kept = set(recipes)
+    return kept | {change_name(recipe) for recipe in kept if back}
 
 
 def slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:

@@ -28,7 +28,6 @@ from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
     Slice,
     Slicing,
-    change_name,
     live_holders,
     roots_of,
 )
@@ -40,7 +39,7 @@ from swarmlearning.ledger.contracts.training.transfers import back_in
 from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import NOTHING, RoundFacts
-from swarmlearning.rounds.known import Progress, is_here, slice_of, subject
+from swarmlearning.rounds.known import Progress, is_here, names_of, slice_of, subject
 from swarmlearning.rounds.linking import Linking
 from swarmlearning.rounds.looking import gather
 from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
@@ -170,10 +169,7 @@ class Sharing:
     @property
     def needed(self) -> set[str]:
         """The recipes whose slices are to be kept, and the models that were made of them."""
-        charter = self._facts.training.charter
-        recipes = set(self._recipes.values())
-        if charter and charter.transfer_back != "float32":
-            recipes |= {change_name(recipe) for recipe in recipes}
+        recipes = names_of(self._facts.training, self._recipes.values())
         made = [known.result for known in self._known.values() if known.result]
         return recipes.union(*({one.result} | made_of(one.step) for one in made))
 
