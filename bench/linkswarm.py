@@ -176,8 +176,7 @@ async def link_swarm(
     port = api.rpartition(":")[2]
     options = ["sl", "--sn-ip", made.hosts.address(made.sn), "--sn-api-port", port, "--sl-fs-port", "0"]
     if not transfer == back == "float32":
-        created = CreateContract(shared=True, transfer=transfer, transfer_back=back)
-        await _create_contract(f"{made.hosts.address(made.sn)}:{port}", identities, folder, created)
+        await _create_contract(f"{made.hosts.address(made.sn)}:{port}", identities, folder, transfer, back)
         model = [*model, "--contract", CODED]
     processes.next_wave()
 
@@ -204,9 +203,12 @@ async def link_swarm(
         sn.writer.close()
 
 
-async def _create_contract(api: str, identities: Workspace, folder: Path, body: CreateContract) -> None:
+async def _create_contract(
+    api: str, identities: Workspace, folder: Path, transfer: Transfer, back: TransferBack
+) -> None:
     source = Latest(identities.identity(OPERATOR))
     async with acting(api, source, folder / "operator") as operator:
+        body = CreateContract(shared=True, transfer=transfer, transfer_back=back)
         await operator.perform(create_contract(operator.chain.world, CODED, body))
 
 
