@@ -21,7 +21,7 @@ from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context, server_context
 from swarmlearning.ledger.bodies import Announce
 from swarmlearning.ledger.contracts import network
-from swarmlearning.ledger.contracts.training.state import Terms, Training, empty
+from swarmlearning.ledger.contracts.training.state import Charter, Terms, Training, empty
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
@@ -156,6 +156,15 @@ async def test_a_merge_goes_by_the_state_on_which_it_was_decided_whatever_the_ch
     merged = await site.event()
     assert isinstance(merged, Merged)
     assert [part.uid for part in merged.receipt.contributions] == ["a", "b"]
+
+
+async def test_a_base_that_is_lost_is_missed_before_changes_of_it_are_merged(site: Site) -> None:
+    charter = Charter("org-1", transfer_back="int8")
+    site.see(msgspec.structs.replace(site.state, charter=charter))
+    models = [replace_uid(await site.has(number), uid) for number, uid in ((1, "a"), (2, "b"))]
+    lost = "b" * 64
+    site.effects.perform(Merge(1, 0, lost, tuple(models), (), False))
+    assert await site.event() == Dropped(lost)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from swarmlearning.ledger.bodies import Check
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts.network import Certificate
 from swarmlearning.ledger.contracts.training.bodies import Exclusion
-from swarmlearning.ledger.contracts.training.slices import chunks_between
+from swarmlearning.ledger.contracts.training.slices import change_name, chunks_between
 from swarmlearning.ledger.contracts.training.slicing import follow
 from swarmlearning.sl.readers import may_read, may_read_range
 
@@ -89,6 +89,14 @@ def test_the_base_of_the_round_in_progress_is_for_all_members(first: Play) -> No
     assert readers(world(first), "c", first.round.base) == "abc"
 
 
+def test_the_change_to_what_was_merged_is_for_members_while_the_result_stands(first: Play) -> None:
+    first.state = msgspec.structs.replace(first.state, change="c" * 64)
+    assert readers(world(first, Play("d", "e")), "a", "c" * 64) == "abc"
+    assert readers(world(first), "d", "c" * 64) == ""
+    first.state = msgspec.structs.replace(first.state, change="")
+    assert readers(world(first), "a", "c" * 64) == ""
+
+
 def test_a_member_whose_certificate_is_revoked_gets_no_model_any_more(first: Play) -> None:
     state = world(first)
     stored = state.world.get(f"certificate/{certificate('b')}", Certificate)
@@ -153,6 +161,13 @@ def test_each_merger_reads_its_slices_of_the_models_of_others_and_nobody_a_whole
     assert may_read_range(state, "a", certificate("b"), model("a", 0), 4, 8, 16)
     assert not may_read_range(state, "a", certificate("b"), model("a", 0), 4, 9, 16)
     assert not may_read_range(state, "a", certificate("b"), model("b", 0), 4, 8, 16), "a has not contributed that"
+
+
+def test_what_is_merged_of_slices_and_of_their_changes_is_for_members(cut: Play) -> None:
+    (slicing,) = cut.state.slicings
+    for name in (slicing.recipe, change_name(slicing.recipe)):
+        assert readers(world(cut), "a", name) == "abcd"
+    assert readers(world(cut), "a", change_name(UNKNOWN)) == ""
 
 
 @pytest.mark.parametrize(("start", "stop", "count"), [(-1, 4, 16), (5, 4, 16), (4, 17, 16), (0, 1, 0)])

@@ -114,20 +114,44 @@ def lie(coding, base, merged, change, on_read):
 
 merging.code_model = lie
 """
+SPOILER = """
+from swarmlearning.models.store import TensorStore
+
+honest = TensorStore.commit
+
+def spoil(self, path, info):
+    kept = honest(self, path, info)
+    if info.lengths:
+        with kept.open("r+b") as file:
+            file.seek(-1, 2)
+            last = file.read(1)[0]
+            file.seek(-1, 2)
+            file.write(bytes([last ^ 1]))
+    return kept
+
+TensorStore.commit = spoil
+"""
 
 
-def test_where_a_change_gives_another_model_than_the_ledger_states_the_model_is_fetched(
-    swarm: Swarm, tmp_path: Path
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (LIAR, "with the base it gives another model than the ledger states"),
+        (SPOILER, "sent wrong bytes, chunk"),
+    ],
+    ids=["codes another model", "serves other bytes"],
+)
+def test_where_a_leader_and_its_change_cannot_be_believed_the_model_is_fetched(
+    swarm: Swarm, tmp_path: Path, code: str, why: str
 ) -> None:
     hostile = tmp_path / "hostile"
     hostile.mkdir()
-    (hostile / "sitecustomize.py").write_text(LIAR)
+    (hostile / "sitecustomize.py").write_text(code)
     ml = [*created(swarm, SMALL, "--transfer-back", "int8"), "--rounds", "4"]
     sites = [swarm.start_sl(index, *ml) for index in (1, 2)]
     liar = swarm.start_sl(3, *ml, environment={"PYTHONPATH": str(hostile)})
     assert_complete([*sites, liar])
-    text = "".join(site.output for site in sites)
-    assert "with the base it gives another model than the ledger states" in text
+    assert why in "".join(site.output for site in sites)
 
 
 def trained(folder: Path, environment: dict[str, str], *options: str) -> tuple[str, Swarm]:

@@ -1,8 +1,7 @@
 """What one node knows of the slices of one recipe."""
 
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from swarmlearning.ledger.contracts.training.slices import Slice, change_name
