@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.play import merged, model
+from support.play import Play, merged, model
 from support.roundnode import Node, joined, leading, merge_of, merged_by, published_by, submitted
 from swarmlearning.ledger.bodies import (
     Depose,
@@ -11,6 +11,7 @@ from swarmlearning.ledger.bodies import (
     Missing,
     Progress,
 )
+from swarmlearning.ledger.contracts.training.state import Charter
 from swarmlearning.rounds.events import (
     Cancel,
     Deliver,
@@ -379,3 +380,19 @@ def test_a_model_is_fetched_first_from_the_member_that_submitted_it_first() -> N
     node.play.depose("c", "d")
     assert node.play.leader == "b"
     assert Fetch(model("c", 0), ("c", "a")) in node.advance()
+
+
+@pytest.mark.parametrize("charter", [Charter("org-1", transfer="int8"), Charter("org-1", transfer_back="int8")])
+def test_a_merge_that_needs_the_base_begins_anew_once_a_lost_one_is_back(charter: Charter) -> None:
+    """It was taken to go on, and the leader stood still (seed 1199)."""
+    play = Play("a", "b", charter=charter)
+    play.complete_round("a", "b")
+    node = Node(play, play.leader, [merged(0), model("a", 1), model("b", 1)])
+    play.submit("a", "b")
+    merging = [action for action in node.advance() if isinstance(action, Merge)]
+    assert len(merging) == 1
+    other = next(uid for uid in "ab" if uid != node.uid)
+    lost = node.handle(Dropped(merged(0)))
+    assert Cancel(merging[0]) in lost
+    assert Fetch(merged(0), (other,)) in lost
+    assert [action for action in node.handle(Fetched(merged(0))) if isinstance(action, Merge)] == merging

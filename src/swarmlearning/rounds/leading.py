@@ -219,6 +219,8 @@ class Leading:
             return
         if facts.timers.pausing(MERGING) or not self._may_merge(current):
             return
+        if self._lacks_base(current):
+            return
         if self._waits_for_base(current) and not facts.work.merging(current.number, current.term):
             return
         here = tuple(one for one in entries if one.digest not in unusable and one.uid not in kept)
@@ -234,15 +236,19 @@ class Leading:
         merge = Merge(current.number, current.term, current.base, here, left_out, single)
         facts.work.want(merge, facts.now)
 
-    def _waits_for_base(self, current: Round) -> bool:
-        """Returns whether the previous model is still to come: from it each model's influence is measured, but a round
-        can do without it, where whoever has it serves it too slowly (seed 60000862). Changes of it are of no use alone,
-        and without it there is no outer step, and no change to what is merged."""
+    def _lacks_base(self, current: Round) -> bool:
+        """Returns whether the previous model is not here, without which nothing can be merged: changes of it are of no
+        use alone, and without it there is no outer step, and no change to what is merged."""
         facts = self._facts
         back = takes_steps(facts.training, current) or back_in(facts.training, current.base) != "float32"
         needs_it = back and current.base not in self._spared(current)
-        if needs_it or transfer_in(facts.training, current.base) != "float32":
-            return current.base not in facts.held
+        coded = transfer_in(facts.training, current.base) != "float32"
+        return (needs_it or coded) and current.base not in facts.held
+
+    def _waits_for_base(self, current: Round) -> bool:
+        """Returns whether the previous model is still to come: from it each model's influence is measured, but a round
+        can do without it, where whoever has it serves it too slowly (seed 60000862)."""
+        facts = self._facts
         if current.base not in facts.work.fetching | facts.postponed:
             return False
         limit = self._settings.result_seconds(facts.model_size(current), usual=0.0, voids=0)
