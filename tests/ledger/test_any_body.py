@@ -53,7 +53,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.rules import RULES
 
 STEPS = 300
-SEEDS = (*range(6), 8, 14)
+SEEDS = (*range(6), 8, 14, 15)
 """Among them some in which each of `FREQUENT` has its occasion."""
 FREQUENT: tuple[type[Body], ...] = (
     AnnotateRun,
