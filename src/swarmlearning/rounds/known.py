@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
-from swarmlearning.ledger.contracts.training.slices import Slice, change_name
+from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.assigning import passed_on
+from swarmlearning.ledger.contracts.training.slices import Slice, Slicing, change_name
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.rounds.slices import Assembled, FetchSlice, MergeSlice, SliceUnmergeable, Weighed
 
@@ -51,3 +53,12 @@ def slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:
 def subject(kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> str:
     """Of pauses: while nobody serves a slice it is merged all the same."""
     return f"{recipe}/{index}/{kind.__name__}"
+
+
+def can_be_passed_on(training: Training, slicing: Slicing, leader: str, term: int, index: int) -> bool:
+    """True if the contract gives this slice to another member at the word of this leader."""
+    try:
+        passed_on(training, slicing, index, leader, term)
+    except Rejection:
+        return False
+    return True

@@ -22,8 +22,7 @@ from swarmlearning.ledger.bodies import (
     ReportFault,
     Sliced,
 )
-from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, passed_on, unable_to
+from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, unable_to
 from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
     Slice,
@@ -39,7 +38,7 @@ from swarmlearning.ledger.contracts.training.transfers import back_in
 from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import NOTHING, RoundFacts
-from swarmlearning.rounds.known import Progress, is_here, names_of, slice_of, subject
+from swarmlearning.rounds.known import Progress, can_be_passed_on, is_here, names_of, slice_of, subject
 from swarmlearning.rounds.linking import Linking
 from swarmlearning.rounds.looking import gather
 from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
@@ -314,7 +313,8 @@ class Sharing:
         if slicing.look:
             gather(facts, current, slicing, known)
         for _, indices in sorted(late.items()):
-            if some := tuple(index for index in indices if _can_be_passed_on(facts, current, slicing, index)):
+            given_on = (facts.training, slicing, facts.uid, current.term)
+            if some := tuple(index for index in indices if can_be_passed_on(*given_on, index)):
                 facts.send(Reassign(current.number, current.term, slicing.recipe, some))
 
     def _publish(self, current: Round, slicing: Slicing, result: Assembled) -> Publish:
@@ -396,12 +396,3 @@ class Sharing:
 def _slices_of(slicing: Slicing, uid: str) -> list[tuple[int, Slice]]:
     """The slices that this member is to merge, with their indices."""
     return [(index, each) for index, each in enumerate(slicing.slices) if each.merger == uid]
-
-
-def _can_be_passed_on(facts: RoundFacts, current: Round, slicing: Slicing, index: int) -> bool:
-    """True if the contract gives this slice to another member at this node's word, its leader's."""
-    try:
-        passed_on(facts.training, slicing, index, facts.uid, current.term)
-    except Rejection:
-        return False
-    return True
