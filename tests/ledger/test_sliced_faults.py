@@ -329,6 +329,24 @@ def test_a_site_that_is_left_out_and_then_keeps_its_model_back_does_not_block_th
     assert play.result.digest == merged(0)
 
 
+def test_a_site_that_is_left_out_and_then_shut_out_does_not_block_the_result() -> None:
+    """A receipt names it no more (seed 40096)."""
+    play = frozen(min_peers=2)
+    gone, first, second = play.others(play.leader)
+    play.fault(play.of(first)[0], gone)
+    play.fault(play.of(second)[0], gone)
+    assert [part.uid for part in play.slicing.excluded] == [gone]
+    certificate = network.node(play.ledger.chain.world, gone)
+    assert certificate is not None
+    play.send("op-1", Revoke(certificate.certificate), NETWORK)
+    assert play.slicing.excluded == ()
+    play.merge()
+    for uid in (first, second):
+        play.hold(uid)
+    play.publish()
+    assert play.result.digest == merged(0)
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 

@@ -144,8 +144,8 @@ FAULTS: Final = (
         ),
         (
             "a statement is thrown away with every new recipe or term",
-            "return state if recipe.name == known.recipe else _with(",
-            "return _with(",
+            "    if recipe.name != known.recipe:\n        present = ",
+            "    if True:\n        present = ",
         ),
         (
             "the word of one leaves a contributor out",
@@ -161,8 +161,8 @@ FAULTS: Final = (
         ("slices of a standing result are forgotten", "if result and not all_hold(state):", "if False:"),
         (
             "slices are cut for another recipe than is merged",
-            "state if recipe.name == known.recipe else",
-            "state if True else",
+            "    if recipe.name != known.recipe:",
+            "    if False:",
         ),
     ),
     *faults_in(

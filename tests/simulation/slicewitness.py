@@ -52,7 +52,7 @@ class SliceWitness:
         for slicing in after.slicings:
             if slicing is not slicing_of(before, slicing.round):  # else it was looked at with the block before
                 self._check_readers(before, after, slicing)
-                self._check_excluded(before, slicing, sender, body)
+                self._check_excluded(before, after, slicing, sender, body)
                 self._check_cut(slicing)
                 self._check_statements(slicing)
             self._check_weighed(after, slicing)
@@ -100,8 +100,8 @@ class SliceWitness:
                     spare = self._spare(after, slicing, index)
                     require(given != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
 
-    def _check_excluded(self, before: Training, slicing: Slicing, sender: str, body: object) -> None:
-        """Nobody is left out by the word of one, but where no other can judge."""
+    def _check_excluded(self, before: Training, after: Training, slicing: Slicing, sender: str, body: object) -> None:
+        """Nobody is left out by the word of one, but where no other can judge, or is there by now (seed 20105)."""
         known = slicing_of(before, slicing.round)
         fresh = {each.uid for each in slicing.excluded} - {each.uid for each in (known.excluded if known else ())}
         if known is None:
@@ -110,8 +110,8 @@ class SliceWitness:
             by = {each.by for each in known.faults if each.uid == uid}
             if isinstance(body, ReportFault) and body.exclusion.uid == uid:
                 by.add(sender)
-            able = set(mergers(before, known)) - {uid}
-            blocked = any(able <= unable_to(slicing, index) | {sender} for index in range(len(slicing.slices)))
+            able = set(mergers(before, known)) & set(mergers(after, known)) - {uid}
+            blocked = any(able <= unable_to(known, index) | {sender} for index in range(len(known.slices)))
             require(len(by) > 1 or len(able) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
 
     def _check_weigh(self, before: Training, after: Training, sender: str, body: Weigh) -> None:

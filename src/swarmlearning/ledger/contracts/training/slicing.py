@@ -260,14 +260,17 @@ def _cut(state: Training, now_ms: int) -> Training:
 
 
 def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Training:
-    """Where the contributors have changed, what was stated was about others. Where none is left, or no member that
-    could merge slices, the leader makes the result as in any other round."""
+    """Where the contributors have changed, what was stated was about others; who has left the swarm is not left out of
+    the round any more. Where none is left, or no member that could merge slices, the leader makes the result as in any
+    other round."""
     excluded = tuple(each for each in known.excluded if each.uid in current.submissions)
     present = msgspec.structs.replace(known, excluded=excluded)
     recipe = recipe_of(state, current, present)
     if not recipe.contributors or (alive(state) and not mergers(state, present)):
         return without_slices(state, current.number)
-    return state if recipe.name == known.recipe else _with(state, _anew(present, recipe))
+    if recipe.name != known.recipe:
+        present = _anew(present, recipe)
+    return state if present == slicing_of(state, current.number) else _with(state, present)
 
 
 def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
