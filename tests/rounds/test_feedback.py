@@ -1,4 +1,4 @@
-"""Which change's rest is added to the next one, whatever becomes of rounds and results."""
+"""Which change's residual is added to the next one, whatever becomes of rounds and results."""
 
 import msgspec
 import pytest
@@ -32,14 +32,14 @@ class Site:
         self.follow()
 
     def follow(self) -> str:
-        """The rest that counts in the round in progress."""
+        """The residual that counts in the round in progress."""
         self.feedback.follow(self.play.state)
-        return self.feedback.rest_at(self.play.round.base)
+        return self.feedback.residual_at(self.play.round.base)
 
     def complete(self, *, without: bool = False, result: str = "") -> str:
         """Gives a change, and completes the round, with it or without; returns the digest of the change."""
         now = self.play.round
-        done = change(now.number, now.base, self.feedback.rest_at(now.base))
+        done = change(now.number, now.base, self.feedback.residual_at(now.base))
         self.feedback.given(done)
         self.play.submit("a", "c")
         self.play.submit("b", digest=done.result)
@@ -99,11 +99,11 @@ def test_a_restarted_site_knows_the_rest_of_the_change_that_was_merged_meanwhile
     site.complete()
     site.follow()
     now = site.play.round
-    given = change(now.number, now.base, site.feedback.rest_at(now.base))
+    given = change(now.number, now.base, site.feedback.residual_at(now.base))
     site.complete()
     again = Feedback("b", site.play.state, [given])
     again.follow(site.play.state)
-    assert again.rest_at(site.play.round.base) == given.result
+    assert again.residual_at(site.play.round.base) == given.result
 
 
 def test_a_restarted_site_goes_on_with_the_rest_that_its_change_was_made_with() -> None:
@@ -113,7 +113,7 @@ def test_a_restarted_site_goes_on_with_the_rest_that_its_change_was_made_with() 
     given = change(site.play.round.number, site.play.round.base, first)
     again = Feedback("b", site.play.state, [given])
     again.follow(site.play.state)
-    assert again.rest_at(site.play.round.base) == first
+    assert again.residual_at(site.play.round.base) == first
 
 
 def test_no_rest_counts_where_results_have_come_and_gone_unseen() -> None:
@@ -123,7 +123,7 @@ def test_no_rest_counts_where_results_have_come_and_gone_unseen() -> None:
     site.complete(without=True)
     again = Feedback("b", site.play.state, [given])
     again.follow(site.play.state)
-    assert again.rest_at(site.play.round.base) == ""
+    assert again.residual_at(site.play.round.base) == ""
 
 
 def test_no_rest_of_one_run_counts_in_the_next() -> None:
@@ -136,7 +136,7 @@ def test_no_rest_of_one_run_counts_in_the_next() -> None:
     site.play.complete_round("a", "b", "c")
     assert site.follow() == ""
     old = Feedback("b", site.play.state, [change(1, site.play.round.base, "ee" * 32)])
-    assert old.rest_at(site.play.round.base) == ""
+    assert old.residual_at(site.play.round.base) == ""
 
 
 def test_a_result_that_is_the_base_changes_nothing() -> None:
@@ -155,7 +155,7 @@ def test_only_the_newest_results_are_remembered() -> None:
     for _ in range(2 * REMEMBERED):
         last = site.complete()
         assert site.follow() == last
-    assert site.feedback.rest_at(merged(1)) == ""
+    assert site.feedback.residual_at(merged(1)) == ""
 
 
 @pytest.mark.parametrize("coded", ["float32", "int4"])

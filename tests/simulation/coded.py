@@ -1,9 +1,10 @@
 """Contracts whose changes are coded, in some seeds that end with 4, 7 or 9: what coding leaves out is not lost, and
 what was trained is merged once.
 
-Coding lets half of a change through, and the other half is its rest. So after any number of rounds what has been merged
-of each piece of work, and what the rest that counts still has of it, are together that piece: neither more (a rest that
-was used twice) nor less (one that was forgotten), but where a site could not know what counts, and begins anew.
+Coding lets half of a change through, and the other half is its residual. So after any number of rounds what has been
+merged of each piece of work, and what the residual that counts still has of it, are together that piece: neither more
+(a residual that was used twice) nor less (one that was forgotten), but where a site could not know what counts, and
+begins anew.
 """
 
 import random
@@ -65,14 +66,14 @@ class CodedWitness:
             self._shown.add((site.uid, site.life, result.digest))
 
     def made(self, site: "Site", task: Release, change: str, pieces: Iterable[str]) -> None:
-        """A site has coded the change that these pieces of work are. It adds the rest that counts, or none."""
+        """A site has coded the change that these pieces of work are. It adds the residual that counts, or none."""
         if task.residual is None:
             return
         counts = self._counts.get(task.base, {}).get(site.uid, "")
-        what = f"{site.uid} adds the rest of {task.residual[:8]} in round {task.round}"
+        what = f"{site.uid} adds the residual of {task.residual[:8]} in round {task.round}"
         require(task.residual in ("", counts), f"{what}, and {counts[:8] or 'none'} counts")
         if task.residual != counts:
-            self._swarm.struck["rest that nobody knows any more"] += 1
+            self._swarm.struck["residual that nobody knows any more"] += 1
             require(not self._can_know(site, task.base, counts), f"{what}, and can know that {counts[:8]} counts")
             self._lost |= self._left[counts].keys()
         whole = {each: share for each, share in self._left[task.residual].items() if share}
@@ -104,7 +105,7 @@ class CodedWitness:
             merged[part.uid], counts[part.uid] = total, part.digest
             for piece, share in total.items():
                 held = share + self._left[part.digest].get(piece, Fraction(0))
-                what = f"{held} of what {part.uid} has trained is in the result of round {body.round} and in its rest"
+                what = f"{held} of what {part.uid} has trained is in the result of round {body.round} and its residual"
                 require(held == 1 or (held < 1 and piece in self._lost), what)
         self._counts[body.result], self._merged[body.result] = counts, merged
         self._bases[body.result] = current.base

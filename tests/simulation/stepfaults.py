@@ -1,7 +1,7 @@
 """Faults to put into the code of outer steps and of error feedback, one at a time (`mutants.py`).
 
-The simulation names models and does not compute: it can find those of which model is made of which, and of which rest
-counts. Those of arithmetic only tests can find.
+The simulation names models and does not compute: it can find those of which model is made of which, and of which
+residual counts. Those of arithmetic only tests can find.
 """
 
 from typing import Final
@@ -61,12 +61,12 @@ STEP_FAULTS: Final = (
     *faults_in(
         "rounds/feedback.py",
         (
-            "the rest of what was left out of a round counts",
+            "the residual of what was left out of a round counts",
             'self._after.get(result.closed.base, "") if named is None else named',
             'next(reversed(self._given), "") if named is None else named',
         ),
         (
-            "who was left out of a round has no rest any more",
+            "who was left out of a round has no residual any more",
             'self._after.get(result.closed.base, "") if named is None else named',
             'named or ""',
         ),
@@ -76,12 +76,12 @@ STEP_FAULTS: Final = (
             'return next(reversed(self._after.values()), "")',
         ),
         (
-            "a rest is added that does not count",
+            "a residual is added that does not count",
             'return self._after.get(base, "")',
             'return next(reversed(self._given), "")',
         ),
         (
-            "a restarted site knows no rest",
+            "a restarted site knows no residual",
             "        for done in released:\n            self.given(done)",
             "        list(released)",
         ),
@@ -93,7 +93,7 @@ STEP_FAULTS: Final = (
     ),
     *faults_in(
         "rounds/releasing.py",
-        ("no rest is added", "rest = self._feedback.rest_at(current.base)", 'rest = ""'),
+        ("no residual is added", "residual = self._feedback.residual_at(current.base)", 'residual = ""'),
     ),
     *faults_in(
         "rounds/machine.py",
@@ -133,7 +133,7 @@ STEP_FAULTS: Final = (
             "left = np.subtract(decoded, change)",
         ),
         (
-            "a rest does not have the one before in it",
+            "a residual does not have the one before in it",
             "left = np.subtract(change, decoded)",
             "left = np.subtract(change if before is None else change - before, decoded)",
         ),
@@ -148,6 +148,6 @@ STEP_FAULTS: Final = (
     ),
     *faults_in(
         "sl/changes.py",
-        ("the rest that a change names is not added", "self._rest(task.residual, coding.residual_size)", "None"),
+        ("the residual named by a change is not added", "self._residual(task.residual, coding.residual_size)", "None"),
     ),
 )

@@ -1,4 +1,4 @@
-"""A site's coded changes and their rests, as they lie on its disk: also after a restart, and when something is lost."""
+"""A site's coded changes and their residuals, as they lie on its disk: also after a restart and a loss."""
 
 from pathlib import Path
 
@@ -43,8 +43,8 @@ class Site:
             return await self.changes.release(task, CONTRACT, pin)
 
     @property
-    def rests(self) -> set[str]:
-        return {path.name for path in (self.folder / "rests").glob("*")}
+    def residuals(self) -> set[str]:
+        return {path.name for path in (self.folder / "residuals").glob("*")}
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ async def test_a_change_is_in_the_store_under_its_own_name_with_its_rest_beside(
     assert digest_laid_out(site.store.path(done.result), info.layout) == info
     assert await site.store.verify(done.result)
     assert (done.size, done.privacy) == (site.store.digest_info(task.digest).size, None)
-    assert site.rests == {done.result}
-    assert (site.folder / "rests" / done.result).stat().st_mode & 0o077 == 0
+    assert site.residuals == {done.result}
+    assert (site.folder / "residuals" / done.result).stat().st_mode & 0o077 == 0
     assert TensorStore(site.folder / "models").held() == {task.base, task.digest, done.result}
 
 
@@ -86,7 +86,7 @@ async def test_a_rest_that_is_lost_or_of_another_model_is_as_none(site: Site, ca
     for run, content in enumerate((None, b"\x01" * 8), 2):
         lost = "ab" * 32
         if content is not None:
-            (site.folder / "rests" / lost).write_bytes(content)
+            (site.folder / "residuals" / lost).write_bytes(content)
         assert (await site.release(msgspec.structs.replace(task, residual=lost, run=run))).result == without.result
         assert "had left out of change abababababababab is lost" in caplog.text
         caplog.clear()
@@ -96,13 +96,13 @@ async def test_no_more_rests_are_kept_than_a_void_result_needs(site: Site) -> No
     made = [""]
     for number in range(1, 8):
         made.append((await site.release(await site.task(number, made[-1]))).result)
-    assert len(site.rests) == changes.KEPT
-    assert {made[-1], made[-2], made[-3]} <= site.rests
+    assert len(site.residuals) == changes.KEPT
+    assert {made[-1], made[-2], made[-3]} <= site.residuals
 
 
 async def test_medians_have_no_rest(site: Site) -> None:
     await site.release(await site.task(residual=None))
-    assert site.rests == set()
+    assert site.residuals == set()
 
 
 async def test_a_rest_that_is_larger_than_what_is_trained_for_three_rounds_is_dropped(
@@ -112,10 +112,10 @@ async def test_a_rest_that_is_larger_than_what_is_trained_for_three_rounds_is_dr
     for number in range(1, changes.GROWING + 1):
         assert "it is dropped" not in caplog.text
         before = (await site.release(Release(1, number, base, base, "int4", before))).result
-        rest = site.folder / "rests" / before
+        residual = site.folder / "residuals" / before
         if number == 1:
-            rest.write_bytes(np.full(SHAPE, 0.3, np.float32).tobytes())  # far more than a change of nothing
-    assert rest.stat().st_size or "it is dropped" in caplog.text
+            residual.write_bytes(np.full(SHAPE, 0.3, np.float32).tobytes())  # far more than a change of nothing
+    assert residual.stat().st_size or "it is dropped" in caplog.text
 
 
 async def test_what_a_change_is_like_is_known_and_whether_its_rest_was_dropped(
@@ -132,17 +132,17 @@ async def test_what_a_change_is_like_is_known_and_whether_its_rest_was_dropped(
     )
     assert change.bytes < change.whole / 4
     assert change.change is not None
-    assert change.rest is not None
-    assert 0 < change.rest < change.change / 4
+    assert change.residual is not None
+    assert 0 < change.residual < change.change / 4
     before = done.result
     for number in range(2, 2 + changes.GROWING):
         assert "it is dropped" not in caplog.text
-        (site.folder / "rests" / before).write_bytes(np.full(SHAPE, 0.3, np.float32).tobytes())
+        (site.folder / "residuals" / before).write_bytes(np.full(SHAPE, 0.3, np.float32).tobytes())
         before = (await site.release(Release(1, number, task.base, task.base, "int4", before))).result
     assert site.changes.last is not None
     assert site.changes.last.dropped
     assert "it is dropped" in caplog.text
-    assert (site.folder / "rests" / before).stat().st_size == 0
+    assert (site.folder / "residuals" / before).stat().st_size == 0
 
 
 async def test_a_change_of_a_model_of_another_structure_is_a_failure_of_this_node(site: Site) -> None:

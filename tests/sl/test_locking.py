@@ -320,7 +320,7 @@ async def test_a_coded_change_is_of_what_the_lock_gives_and_without_noise_within
         assert 0.9 < length <= 1.0 if lock is CLIPPING else length > 50
         assert site.record.lines()[-1].result == done.result
         assert done.size == site.store.digest_info(base).size
-        rest = np.fromfile(tmp_path / "rests" / done.result, np.float32)
-        assert 0 < np.linalg.norm(rest) < 0.3 * length  # of coding alone: what was clipped is many times as long
+        residual = np.fromfile(tmp_path / "residuals" / done.result, np.float32)
+        assert 0 < np.linalg.norm(residual) < 0.3 * length  # of coding alone: what was clipped is many times as long
         before = done.result
     assert len(site.record.lines()) == 2

@@ -306,8 +306,8 @@ class Release(_Frozen, frozen=True):
     """Make of this model what the site gives of it to a round that builds on `base`: what its privacy lock lets out, or
     a change coded as `transfer`, or both.
 
-    `residual`: the change whose rest, what coding has left out of it, is added to this one; empty: there is none yet.
-    None: nothing is added, and no rest is kept.
+    `residual`: the change whose residual, what coding has left out of it, is added to this one; empty: there is none
+    yet. None: nothing is added, and no residual is kept.
     """
 
     run: int

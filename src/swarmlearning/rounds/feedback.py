@@ -1,12 +1,12 @@
-"""Which change's rest is added to the next one: what coding has left out of a change goes with a later one.
+"""Which change's residual is added to the next one: what coding has left out of a change goes with a later one.
 
-Each change that this site gives leaves a rest of its own, which has in it what was left out before. The rest that
-counts follows from the results that stand: after one that names a change of this site, its rest; after one that does
-not (excluded, late, refused, merged without it), that which counted before. So it is with a result in the place of one
-that is void: what counted at the round's base counts again.
+Each change that this site gives leaves a residual of its own, which has in it what was left out before. The residual
+that counts follows from the results that stand: after one that names a change of this site, that of this change; after
+one that does not (excluded, late, refused, merged without it), the one that counted before. So it is with a result in
+the place of one that is void: what counted at the round's base counts again.
 
 Nothing else decides, so a site that is restarted comes to the same, from what it has given before. Where it cannot know
-(results have come and gone meanwhile) no rest counts: one is rather lost than added twice.
+(results have come and gone meanwhile) no residual counts: one is rather lost than added twice.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ class Feedback:
             self.given(done)
 
     def given(self, done: Released) -> None:
-        """The site has made this change: to the rest that counted at its base."""
+        """The site has made this change: to the residual that counted at its base."""
         if done.release.run == self._run and done.release.transfer != "float32" and done.result:
             self._given[done.result] = None
             self._after.setdefault(done.release.base, done.release.residual or "")
@@ -51,8 +51,8 @@ class Feedback:
         self._after[result.digest] = self._after.get(result.closed.base, "") if named is None else named
         _forget_old(self._after)
 
-    def rest_at(self, base: str) -> str:
-        """The change whose rest is added to one of this base; empty: none."""
+    def residual_at(self, base: str) -> str:
+        """The change whose residual is added to one of this base; empty: none."""
         return self._after.get(base, "")
 
 

@@ -1,6 +1,6 @@
 """What this site gives of a model to a round: the model itself, what a privacy lock makes of it, or a coded change.
 
-Where the contract has its changes coded, a round with a base gets the change from that base, with the rest of an
+Where the contract has its changes coded, a round with a base gets the change from that base, with the residual of an
 earlier change (`feedback.py`). It is made of the model, or of what the lock makes of that.
 
 With a lock no digest of a model that the script has handed over, or of one that it was carried over into, is ever sent:
@@ -104,10 +104,10 @@ class Releasing:
         return Given(kind, done.result, done.size, done.privacy)
 
     def _release(self, current: Round, model: Handed, transfer: Transfer) -> Release:
-        training, rest = self._facts.training, None
+        training, residual = self._facts.training, None
         if transfer != "float32" and has_feedback(terms_of(training).merge_method):
-            rest = self._feedback.rest_at(current.base)
-        return Release(training.run, current.number, current.base, model.digest, transfer, rest)
+            residual = self._feedback.residual_at(current.base)
+        return Release(training.run, current.number, current.base, model.digest, transfer, residual)
 
     def _made(self, release: Release, kind: SubmissionKind) -> Released | None:
         done = self._done.get(release) or (self._made_before(release) if kind == "snapshot" else None)

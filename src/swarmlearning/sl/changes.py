@@ -1,7 +1,7 @@
-"""This site's coded changes, and their rests: what coding has left out of each, for a later one.
+"""This site's coded changes, and their residuals: what coding has left out of each, for a later one.
 
-A rest lies in the data directory, named by its change, and never leaves it; so does the list of what was made, by which
-a restarted node goes on. A rest that is lost (a new disk) is as one of zeros, and said in the log.
+A residual lies in the data directory, named by its change, and never leaves it; so does the list of what was made, by
+which a restarted node goes on. A residual that is lost (a new disk) is as one of zeros, and said in the log.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ from swarmlearning.views.times import Coded
 
 logger = logging.getLogger("swarm.SL")
 
-FOLDER: Final = "rests"
+FOLDER: Final = "residuals"
 FILE: Final = "changes.json"
 REMEMBERED: Final = 16
 """Changes of a contract that a restarted node knows."""
 KEPT: Final = 4
-"""Rests: of the change under way, of the one before, and of those in their place while a result is void."""
+"""Residuals: of the change under way, of the one before, and of those in their place while a result is void."""
 GROWING: Final = 3
-"""Changes in a row whose rest is larger than what was trained, until it is dropped."""
+"""Changes in a row whose residual is larger than what was trained, until it is dropped."""
 
 
 _LONGEST: Final = 1e300
 
 
 class Made(NamedTuple):
-    """A coded change, not in the store yet, and the length of its rest."""
+    """A coded change, not in the store yet, and the length of its residual."""
 
     path: Path
     info: ModelDigest
-    rest: float
+    residual: float
 
 
 class Changes:
@@ -89,7 +89,7 @@ class Changes:
         return done
 
     def make(self, task: Release, model: Path, norm: float | None = None) -> Made:
-        """Codes the change to this model, with the rest that the task names. Its own rest is on disk before it returns.
+        """Codes the change to this model, with the residual that the task names. Its own is on disk before it returns.
 
         `norm`: the largest length of the change. Blocks. Raises `StoreError`.
         """
@@ -100,14 +100,14 @@ class Changes:
             assert coding is not None
             with self._turn:
                 self._folder.mkdir(mode=0o700, exist_ok=True)
-                rests = None
+                residuals = None
                 if task.residual is not None:
-                    rests = Residual(self._rest(task.residual, coding.residual_size), after)
-                lengths = encode_change(coding, model, base, out, residual=rests, norm=norm)
+                    residuals = Residual(self._residual(task.residual, coding.residual_size), after)
+                lengths = encode_change(coding, model, base, out, residual=residuals, norm=norm)
                 info = digest_laid_out(out, coding.layout)
-                dropped = rests is not None and self._keep(task, info.root, after, lengths)
-            change, rest = _stated(lengths.change), _stated(lengths.residual)
-            self.last = Coded(task.transfer, info.size, coding.header.file_size, change, rest, dropped)
+                dropped = residuals is not None and self._keep(task, info.root, after, lengths)
+            change, residual = _stated(lengths.change), _stated(lengths.residual)
+            self.last = Coded(task.transfer, info.size, coding.header.file_size, change, residual, dropped)
         except (EncodingError, DigestError, OSError) as error:
             out.unlink(missing_ok=True)
             raise StoreError(f"the change of this site cannot be coded: {error}") from error
@@ -123,7 +123,7 @@ class Changes:
             self._made[contract] = [*earlier, done][-REMEMBERED:]
             replace_file(self._file, msgspec.json.encode(self._made))
 
-    def _rest(self, change: str, size: int) -> Path | None:
+    def _residual(self, change: str, size: int) -> Path | None:
         """The file of what was left out of this change, None where nothing counts. Raises OSError."""
         path = self._folder / change
         found = path.stat().st_size if change and path.exists() else 0
@@ -134,10 +134,10 @@ class Changes:
         return None
 
     def _keep(self, task: Release, root: str, after: Path, lengths: Lengths) -> bool:
-        """Keeps the rest of the new change, unless rests grow for ever; and removes those that are of no use any more.
+        """Keeps the residual of the new change, unless they grow for ever; and removes those that are of no use now.
         Returns whether it was dropped.
 
-        The change has been made with the rest before it: what is dropped is the new one.
+        The change has been made with the residual before it: what is dropped is the new one.
         """
         self._grown = self._grown + 1 if lengths.residual > lengths.change else 0
         logger.debug("A change of length %.3g leaves %.3g out", lengths.change, lengths.residual)
@@ -152,8 +152,8 @@ class Changes:
             )
             self._grown = 0
             (self._folder / root).write_bytes(b"")
-        rests = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for path in [path for path in rests if path.name not in (task.residual, root)][KEPT - 2 :]:
+        residuals = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for path in [path for path in residuals if path.name not in (task.residual, root)][KEPT - 2 :]:
             path.unlink()
         return dropped
 

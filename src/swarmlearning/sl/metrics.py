@@ -29,7 +29,7 @@ SL: Final = {
     "merged_bytes_total": "Bytes of models merged here.",
     "change_bytes": "Bytes of the coded change that this site gave last, in place of a whole model.",
     "change_length": "Euclidean length of that change.",
-    "change_rest_length": "Length of what coding has left out so far, which is added to the next change.",
+    "change_residual_length": "Length of what coding has left out so far, which is added to the next change.",
     "site_rounds_contributed": "Rounds in which the model of each `site` was merged, by the ledger.",
     "site_rounds_late": "Rounds for which the model of each `site` was too late.",
     "site_rounds_repeated": "Rounds in which the model of each `site` was merged without being trained for the round.",
@@ -108,7 +108,7 @@ class SlMetrics(Collector):
         if (coded := self._watch.coded) is not None:
             yield from gauge(SL, "change_bytes", coded.bytes)
             yield from gauge(SL, "change_length", coded.change)
-            yield from gauge(SL, "change_rest_length", coded.rest)
+            yield from gauge(SL, "change_residual_length", coded.residual)
         if contract := self._contract():
             yield from self._of_training(state_of(self._chain().world, contract))
 

@@ -98,12 +98,12 @@ def site_text(each: SiteNow, merger: Merger | None = None, look: int = 0) -> str
 def coded_text(each: Coded) -> str:
     """`gave 1.2 MB as int8 in place of 4.7 MB; change of length 0.31, of which 0.002 is left for a later round`."""
     text = f"gave {size_text(each.bytes)} as {each.transfer} in place of {size_text(each.whole)}"
-    if each.change is None or each.rest is None:
+    if each.change is None or each.residual is None:
         return f"{text}; its change is not finite"
     text += f"; change of length {each.change:g}"
     if each.dropped:
-        return f"{text}; {each.rest:g} was left out, more than that for some rounds, and is dropped"
-    return f"{text}, {each.rest:g} left out of it and of those before"
+        return f"{text}; {each.residual:g} was left out, more than that for some rounds, and is dropped"
+    return f"{text}, {each.residual:g} left out of it and of those before"
 
 
 def way_notes(found: Explanation) -> list[str]:

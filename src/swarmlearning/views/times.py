@@ -67,14 +67,14 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Coded(msgspec.Struct, frozen=True, omit_defaults=True):
     """The coded change that a site gives to a round: its `bytes` in place of those of the `whole` model; the lengths of
-    the change and of the `rest` that coding has left out so far. None: not finite. `dropped`: that rest was longer than
-    what was trained for several changes in a row."""
+    the change and of the `residual` that coding has left out so far. None: not finite. `dropped`: the residual was
+    longer than what was trained for several changes in a row."""
 
     transfer: Transfer
     bytes: Count
     whole: Count
     change: Length | None = None
-    rest: Length | None = None
+    residual: Length | None = None
     dropped: bool = False
 
 
