@@ -6,10 +6,12 @@ those of its data, and of the first one the header, too, which all models of a t
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from random import random
 from typing import TYPE_CHECKING, Final
 
 from swarmlearning.choices import Transfer
@@ -47,6 +49,7 @@ from swarmlearning.sl.layouts import NOTHING, NoLayout, chunks_of, copy_start, d
 from swarmlearning.sl.looks import Looks, look_of
 from swarmlearning.sl.merging import in_thread
 from swarmlearning.sl.patience import STALL_SECONDS, patiently
+from swarmlearning.sl.turns import Turns
 from swarmlearning.sl.unusable import Unusable, blaming
 from swarmlearning.tensors.digest import Layout, ModelDigest, slice_root
 from swarmlearning.tensors.file import TensorFileError, read_header
@@ -93,7 +96,7 @@ class SliceWork:
         self._arrivals = arrivals
         self.codings = codings or Codings(store)
         self._back = BackSlices(store, self.codings, count)
-        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._turns = defaultdict[str, Turns](partial(Turns, FROM_ONE))
         self.influences = Influences(fetcher, height)
         self.looks = Looks(fetcher, height)
 
@@ -150,7 +153,7 @@ class SliceWork:
             return None
         sources, layout = self._sources([one.uid]), self.codings.layout(task.recipe, info, one.digest)
         try:
-            async with asyncio.timeout(task.seconds) as limit, self._turn(one.uid):
+            async with asyncio.timeout(task.seconds) as limit, self._turns[one.uid].turn():
                 if task.slice != NO_SLICE:
                     await self.wait_for_push(
                         one.uid, one.digest, sources, lambda parts: parts.layout == layout and parts.has(chunks)
@@ -222,12 +225,6 @@ class SliceWork:
         except TransferError as error:
             raise StoreError(f"the base of the round cannot be had: {error}") from error
 
-    def _turn(self, uid: str) -> asyncio.Semaphore:
-        """Entered to fetch a part from this member."""
-        if uid not in self._turns:
-            self._turns[uid] = asyncio.Semaphore(FROM_ONE)
-        return self._turns[uid]
-
     def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> SliceMerged:
         """Merges what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""
         recipe, change = task.recipe, ""
@@ -278,7 +275,11 @@ class SliceWork:
     # --- slices that others have merged -------------------------------------------------------------------------------
 
     async def fetch(self, task: FetchSlice) -> None:
-        """Fetches a slice that others have merged, or what they see of it."""
+        """Fetches a slice that others have merged, or what they see of it, after ranges that it is to merge itself.
+
+        Slices of one member come in an order by chance, another one at each site: so all that it has merged is soon
+        somewhere else, too, and a link that is cut then keeps nobody waiting.
+        """
         sources = self._sources(task.holders)
         if task.seen_of:
             await self._fetch_seen(task, list(sources))
@@ -290,7 +291,7 @@ class SliceWork:
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 if chunks:
                     ask = partial(self._ask, chunks, sources, links)
-                    async with self._turn(task.holders[0]):
+                    async with self._turns[task.holders[0]].turn(1.0 + random()):
                         if not await self._back.obtain(task, info, chunks, ask):
                             await ask(task.recipe, task.root, info.size)
                 links.ended()
