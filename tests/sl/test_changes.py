@@ -92,7 +92,7 @@ async def test_a_rest_that_is_lost_or_of_another_model_is_as_none(site: Site, ca
         caplog.clear()
 
 
-async def test_no_more_rests_are_kept_than_a_void_result_needs(site: Site) -> None:
+async def test_no_more_residuals_are_kept_than_a_void_result_needs(site: Site) -> None:
     made = [""]
     for number in range(1, 8):
         made.append((await site.release(await site.task(number, made[-1]))).result)

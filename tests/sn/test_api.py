@@ -306,7 +306,7 @@ FIELDS = {
     "NodeStatus": {"uid", "type", "name", "incarnation", "alive", "left", "state"}
     | {"version", "addresses", "training", "progress", "same_user", "vitals", "expires_ms"},
     "TrainingStatus": {"name", "rounds", "over", "min_peers", "members", "leader", "waiting_for", "text", "waiting"}
-    | {"activities", "taken_ms", "missed"},
+    | {"activities", "taken_ms", "missed", "agreed"},
     "Vitals": {"disk_free", "disk_total", "memory_free", "memory_total"}
     | {"clock_ms", "clock_error_ms", "expires_ms", "version"},
     "AlertStatus": {"code", "severity", "subject", "text", "remedy", "nodes", "since_ms"},

@@ -54,7 +54,7 @@ def test_sites_that_give_coded_changes_end_with_the_same_model_also_one_that_was
     assert_complete(scripts)
     state = swarm.training(swarm.chain(), CONTRACT)
     assert_all_merged(state, uids)
-    assert len(list((swarm.directory / "sl-1" / "rests").iterdir())) > 1
+    assert len(list((swarm.directory / "sl-1" / "residuals").iterdir())) > 1
 
 
 HOSTILE = """

@@ -99,6 +99,7 @@ class TrainingStatus(msgspec.Struct, frozen=True):
     activities: dict[str, str] = {}
     taken_ms: list[Count] = []
     missed: dict[str, Count] = {}
+    agreed: str = ""
 
 
 class VoterStatus(msgspec.Struct, frozen=True):
