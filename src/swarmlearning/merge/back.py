@@ -22,7 +22,7 @@ from swarmlearning.merge.coding import scales_before
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.merge.streaming import OnRead, Range
-from swarmlearning.tensors.file import DTYPES, Array, read_at, write_at
+from swarmlearning.tensors.file import DTYPES, Array, open_private, read_at, write_at
 
 _STEP: Final = 2**17
 """Values that are coded together: whole blocks."""
@@ -42,7 +42,7 @@ def code_back(
         with ExitStack() as stack, np.errstate(all="ignore"):
             before = stack.enter_context(base.open("rb", buffering=0))
             file = stack.enter_context(merged.open("r+b", buffering=0))
-            out = stack.enter_context(_opened(change))
+            out = stack.enter_context(open_private(change))
             for piece in coding.between(part.start, part.stop):
                 for begin in range(0, piece.values, _STEP):
                     end = min(begin + _STEP, piece.values)
@@ -96,7 +96,7 @@ def decode_back(
         with ExitStack() as stack:
             before = stack.enter_context(base.open("rb", buffering=0))
             coded = stack.enter_context(change.open("rb", buffering=0))
-            file = stack.enter_context(_opened(out))
+            file = stack.enter_context(open_private(out))
             while at < part.stop:
                 row = np.empty(min(DTYPES["F64"].itemsize * _STEP, part.stop - at), np.uint8)
                 if not fill(coding, coded.fileno(), before.fileno(), at, row):
@@ -123,10 +123,6 @@ def _code(coding: Coding, piece: Piece, values: range, base: BinaryIO, merged: B
     write_at(out.fileno(), made.codes[scales:].data, piece.at + scales_before(piece.values) + values.start)
     write_at(merged.fileno(), np.ascontiguousarray(made.values).view(np.uint8).data, at)
     return made.kept
-
-
-def _opened(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
 
 
 def _read(file: BinaryIO, row: Array, at: int) -> Array:

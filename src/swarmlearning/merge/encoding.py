@@ -9,7 +9,6 @@ longer. What is cut off so is in no residual: that holds the error of coding alo
 """
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from swarmlearning.merge.changes import RESIDUAL, Coding, Piece, moved
 from swarmlearning.merge.coding import encode, scales_before
 from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.merge.streaming import OnRead
-from swarmlearning.tensors.file import DTYPES, Array, TensorFileError, read_at, read_header, write_at
+from swarmlearning.tensors.file import DTYPES, Array, TensorFileError, open_private, read_at, read_header, write_at
 
 _STEP: Final = 2**17
 """Values that are coded together: whole blocks."""
@@ -76,18 +75,14 @@ def encode_change(
                 stack.enter_context(model.open("rb", buffering=0)),
                 stack.enter_context(base.open("rb", buffering=0)),
                 stack.enter_context(residual.before.open("rb", buffering=0)) if residual and residual.before else None,
-                stack.enter_context(_opened(out)),
-                stack.enter_context(_opened(residual.after)) if residual else None,
+                stack.enter_context(open_private(out)),
+                stack.enter_context(open_private(residual.after)) if residual else None,
             )
             return _Encoder(coding, files, on_read).write(norm)
     except OSError as error:
         raise EncodingError(f"{error.filename or out}: {error.strerror}") from error
     except TensorFileError as error:
         raise EncodingError(str(error)) from error
-
-
-def _opened(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
 
 
 class _Files(NamedTuple):

@@ -7,6 +7,7 @@ that differs.
 
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from swarmlearning.choices import TransferBack
@@ -31,11 +32,13 @@ Ask: TypeAlias = Callable[[str, str, int], Awaitable[object]]
 
 
 class BackSlices:
-    """`count` is called with the bytes that were decoded, in any thread."""
+    """`path` gives the file of a model, of which perhaps only parts are here; `count` is called with the bytes that
+    were decoded, in any thread."""
 
-    def __init__(self, store: TensorStore, codings: Codings, count: OnRead) -> None:
+    def __init__(self, store: TensorStore, codings: Codings, path: Callable[[str], Path], count: OnRead) -> None:
         self._store = store
         self._codings = codings
+        self._path = path
         self._count = count
 
     def parts(self, recipe: str, back: TransferBack, info: ModelDigest) -> Parts | None:
@@ -51,10 +54,7 @@ class BackSlices:
         with coded.used():
             self._begin(chunks, coding, info, coded)
             if (data := data_in(info.layout, chunks)) is not None:
-                base = (
-                    self._store.path(recipe.base) if self._store.has(recipe.base) else self._store.partial(recipe.base)
-                )
-                say_kept(code_back(coding, base, merged.path, coded.path, data, read))
+                say_kept(code_back(coding, self._path(recipe.base), merged.path, coded.path, data, read))
             coded.own(chunks)
         return slice_root(coded.info, chunks)
 

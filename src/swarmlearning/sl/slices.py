@@ -95,7 +95,7 @@ class SliceWork:
         self._own = own
         self._arrivals = arrivals
         self.codings = codings or Codings(store)
-        self._back = BackSlices(store, self.codings, count)
+        self._back = BackSlices(store, self.codings, self.path, count)
         self._turns = defaultdict[str, Turns](partial(Turns, FROM_ONE))
         self.influences = Influences(fetcher, height)
         self.looks = Looks(fetcher, height)

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -215,6 +215,11 @@ def amend(path: Path, header: Header) -> Iterator[int]:
             yield fd
     except OSError as error:
         raise TensorFileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Opens a file for changes in place, which is made where there is none, for this user alone. Raises OSError."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
 
 
 def write_at(fd: int, data: memoryview | bytes, offset: int) -> None:
