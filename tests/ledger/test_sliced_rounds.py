@@ -37,8 +37,8 @@ def test_a_round_is_cut_when_it_is_frozen_for_all_that_can_merge() -> None:
     play = opened()
     play.link("d", merges=False)
     play.submit("a")
-    assert play.state.ways is not None
-    assert play.state.ways.sliced, "nobody reads a whole model from now on"
+    assert play.state.merge_mode is not None
+    assert play.state.merge_mode.sliced, "nobody reads a whole model from now on"
     play.submit("b", "c", "d")
     assert mergers(play) == {"a": 4, "b": 4, "c": 4}
 
@@ -56,9 +56,9 @@ def test_one_leader_merges_small_models_and_what_has_no_coefficients(
     play = opened(*sites, **terms)
     play.submit()
     assert play.frozen_whole
-    assert play.state.ways is not None
-    assert not play.state.ways.sliced
-    assert play.state.ways.is_measured == ("size" in terms), "what could not be cut tells nothing about slices"
+    assert play.state.merge_mode is not None
+    assert not play.state.merge_mode.sliced
+    assert play.state.merge_mode.is_measured == ("size" in terms), "what could not be cut tells nothing about slices"
 
 
 def test_one_leader_merges_where_all_models_are_the_same_or_one_member_can_merge() -> None:
@@ -120,8 +120,8 @@ def test_rounds_are_measured_from_the_freeze_until_all_hold_the_result() -> None
     assert play.slicing.round == 0
     play.report()
     assert play.state.slicings == ()
-    assert play.state.ways is not None
-    assert play.state.ways.sliced_ms == play.ledger.chain.time_ms - begun
+    assert play.state.merge_mode is not None
+    assert play.state.merge_mode.sliced_ms == play.ledger.chain.time_ms - begun
 
 
 # --- mergers that are lost --------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_a_reset_leaves_nothing_of_slices_and_links() -> None:
     play = frozen()
     play.link("a", 7)
     play.send("op-1", Reset(forced=True))
-    assert (play.state.slicings, play.state.links, play.state.ways) == ((), (), None)
+    assert (play.state.slicings, play.state.links, play.state.merge_mode) == ((), (), None)
 
 
 def test_a_void_result_is_collected_anew_without_slices() -> None:

@@ -322,7 +322,7 @@ def test_a_model_that_is_submitted_names_its_size_once() -> None:
     """The one whose model is in first cannot make others merge in slices: it decides nothing after that."""
     play = opened()
     play.submit("a", size=1)
-    assert not play.state.ways or not play.state.ways.sliced
+    assert not play.state.merge_mode or not play.state.merge_mode.sliced
     play.submit("b", "c", "d", size=2**40)
     assert not play.is_sliced
     assert play.round.submissions["a"].digest == model("a", 0)

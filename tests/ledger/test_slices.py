@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from support.slicing import frozen, opened
 from swarmlearning.ledger.contracts.training.assigning import mergers
+from swarmlearning.ledger.contracts.training.mergemode import RETRY, TRIALS, WORTH_MS, MergeMode, ms_of_one
 from swarmlearning.ledger.contracts.training.slices import (
     LARGEST_SHARE,
     LEAST_CHUNK,
@@ -26,7 +27,6 @@ from swarmlearning.ledger.contracts.training.slices import (
     roots_of,
     shares,
 )
-from swarmlearning.ledger.contracts.training.ways import RETRY, TRIALS, WORTH_MS, Ways, ms_of_one
 
 MB = 10**6
 GB = 1000 * MB
@@ -221,55 +221,57 @@ LARGE = 64 * 2**20
 SLOW, FAST, QUICK = 10 * WORTH_MS, 5 * WORTH_MS, WORTH_MS // 2
 
 
-def chosen(ways: Ways, number: int, fetched: int = LARGE, by_links_ms: int | None = 0) -> bool:
-    return ways.decided(number, fetched, by_links_ms).sliced
+def chosen(mode: MergeMode, number: int, fetched: int = LARGE, by_links_ms: int | None = 0) -> bool:
+    return mode.decided(number, fetched, by_links_ms).sliced
 
 
-def after(ways: Ways, number: int, took: int) -> Ways:
-    """A round of this number that is merged as the ways say, and takes so long."""
-    decided = ways.decided(number, LARGE, 0)
+def after(mode: MergeMode, number: int, took: int) -> MergeMode:
+    """A round of this number that is merged in that mode, and takes so long."""
+    decided = mode.decided(number, LARGE, 0)
     return decided.frozen(1000, sliced=decided.sliced, comparable=True).measured(1000 + took)
 
 
 @pytest.mark.parametrize(
-    ("ways", "number", "fetched", "sliced"),
+    ("mode", "number", "fetched", "sliced"),
     [
-        (Ways(), 0, LARGE, True),
-        (Ways(), 0, LARGE - 1, False),
-        (Ways(star_ms=QUICK), 1, LARGE, False),  # not worth a trial
-        (Ways(sliced_ms=QUICK), 1, 0, True),
-        (Ways(star_ms=SLOW), 1, 0, True),  # the other way is tried at once
-        (Ways(sliced_ms=SLOW), 1, LARGE, False),
-        (Ways(star_ms=SLOW, sliced_ms=FAST, tried=1), 2, LARGE, True),
-        (Ways(star_ms=FAST, sliced_ms=FAST + 2, tried=1), RETRY, LARGE, False),
-        (Ways(star_ms=FAST, sliced_ms=FAST + 2, tried=1), RETRY + 1, LARGE, True),
-        (Ways(star_ms=FAST + 2, sliced_ms=FAST, tried=1), RETRY, LARGE, True),
-        (Ways(star_ms=FAST + 2, sliced_ms=FAST, tried=1), RETRY + 1, LARGE, False),
-        (Ways(star_ms=FAST, sliced_ms=2 * FAST, tried=1), TRIALS, LARGE, False),
-        (Ways(star_ms=FAST, sliced_ms=2 * FAST, tried=1), TRIALS + 1, LARGE, True),
-        (Ways(star_ms=QUICK, sliced_ms=SLOW, tried=1), 10 * RETRY, LARGE, False),
-        (Ways(star_ms=SLOW, sliced_ms=SLOW, tried=1), 2, LARGE, False),  # no reason for slices
+        (MergeMode(), 0, LARGE, True),
+        (MergeMode(), 0, LARGE - 1, False),
+        (MergeMode(leader_ms=QUICK), 1, LARGE, False),  # not worth a trial
+        (MergeMode(sliced_ms=QUICK), 1, 0, True),
+        (MergeMode(leader_ms=SLOW), 1, 0, True),  # the other way is tried at once
+        (MergeMode(sliced_ms=SLOW), 1, LARGE, False),
+        (MergeMode(leader_ms=SLOW, sliced_ms=FAST, tried=1), 2, LARGE, True),
+        (MergeMode(leader_ms=FAST, sliced_ms=FAST + 2, tried=1), RETRY, LARGE, False),
+        (MergeMode(leader_ms=FAST, sliced_ms=FAST + 2, tried=1), RETRY + 1, LARGE, True),
+        (MergeMode(leader_ms=FAST + 2, sliced_ms=FAST, tried=1), RETRY, LARGE, True),
+        (MergeMode(leader_ms=FAST + 2, sliced_ms=FAST, tried=1), RETRY + 1, LARGE, False),
+        (MergeMode(leader_ms=FAST, sliced_ms=2 * FAST, tried=1), TRIALS, LARGE, False),
+        (MergeMode(leader_ms=FAST, sliced_ms=2 * FAST, tried=1), TRIALS + 1, LARGE, True),
+        (MergeMode(leader_ms=QUICK, sliced_ms=SLOW, tried=1), 10 * RETRY, LARGE, False),
+        (MergeMode(leader_ms=SLOW, sliced_ms=SLOW, tried=1), 2, LARGE, False),  # no reason for slices
     ],
 )
-def test_a_round_is_merged_in_the_way_that_was_faster(ways: Ways, number: int, fetched: int, sliced: bool) -> None:
-    assert chosen(ways, number, fetched) == sliced
+def test_a_round_is_merged_in_the_mode_that_was_faster(
+    mode: MergeMode, number: int, fetched: int, sliced: bool
+) -> None:
+    assert chosen(mode, number, fetched) == sliced
 
 
 def test_both_ways_are_tried_once_and_then_the_slower_one_every_16_rounds() -> None:
-    ways, seen = Ways(), []
+    mode, seen = MergeMode(), []
     for number in range(40, 40 + 3 * RETRY):
-        sliced = chosen(ways, number)
-        ways = after(ways, number, FAST if sliced else FAST + 2)
+        sliced = chosen(mode, number)
+        mode = after(mode, number, FAST if sliced else FAST + 2)
         seen.append(sliced)
     assert seen == [True, False, *[True] * (RETRY - 1), False, *[True] * (RETRY - 1), False, *[True] * (RETRY - 2)]
 
 
 def test_one_leader_is_tried_only_where_the_links_may_let_it_be_faster() -> None:
-    for tried in (Ways(sliced_ms=SLOW), Ways(star_ms=2 * SLOW, sliced_ms=SLOW, tried=1)):
+    for tried in (MergeMode(sliced_ms=SLOW), MergeMode(leader_ms=2 * SLOW, sliced_ms=SLOW, tried=1)):
         assert not chosen(tried, 100, by_links_ms=SLOW - 1)
         assert chosen(tried, 100, by_links_ms=SLOW)
         assert chosen(tried, 100, by_links_ms=None)
-    assert chosen(Ways(star_ms=SLOW), 1, by_links_ms=None)  # slices cost little more where they are slower
+    assert chosen(MergeMode(leader_ms=SLOW), 1, by_links_ms=None)  # slices cost little more where they are slower
 
 
 def test_what_one_leader_takes_follows_from_the_links_that_most_state() -> None:
@@ -280,29 +282,29 @@ def test_what_one_leader_takes_follows_from_the_links_that_most_state() -> None:
 
 def test_trials_cost_a_twentieth_of_the_time() -> None:
     """With sixteen sites one leader needs sixteen times as long."""
-    ways = Ways(star_ms=16 * FAST, sliced_ms=FAST, tried=1)
-    assert chosen(ways, 300)
-    assert not chosen(ways, 301)
+    mode = MergeMode(leader_ms=16 * FAST, sliced_ms=FAST, tried=1)
+    assert chosen(mode, 300)
+    assert not chosen(mode, 301)
 
 
 def test_a_trial_that_proves_faster_is_not_taken_back_with_the_next_round() -> None:
-    ways = after(Ways(star_ms=SLOW), 40, FAST)
-    assert (ways.star_ms, ways.sliced_ms) == (SLOW, FAST)
-    assert chosen(ways, 41)
+    mode = after(MergeMode(leader_ms=SLOW), 40, FAST)
+    assert (mode.leader_ms, mode.sliced_ms) == (SLOW, FAST)
+    assert chosen(mode, 41)
 
 
 def test_a_slower_round_counts_half_and_one_that_an_outage_has_held_up_is_forgotten_with_the_next() -> None:
-    ways = after(Ways(sliced_ms=FAST, star_ms=SLOW, tried=40), 41, 1000 * SLOW)
-    assert ways.sliced_ms == (FAST + 1000 * SLOW + 1) // 2
-    ways = after(ways, 42, SLOW)  # with one leader, which is faster by now
-    ways = after(ways, 42 + 1000 * RETRY, FAST)
-    assert ways.sliced_ms == FAST
+    mode = after(MergeMode(sliced_ms=FAST, leader_ms=SLOW, tried=40), 41, 1000 * SLOW)
+    assert mode.sliced_ms == (FAST + 1000 * SLOW + 1) // 2
+    mode = after(mode, 42, SLOW)  # with one leader, which is faster by now
+    mode = after(mode, 42 + 1000 * RETRY, FAST)
+    assert mode.sliced_ms == FAST
 
 
 def test_a_round_that_tells_nothing_about_the_ways_is_not_measured() -> None:
-    ways = Ways(star_ms=SLOW).decided(3, LARGE, 0).frozen(1000, sliced=False, comparable=False)
-    assert not ways.is_measured
-    again = ways.without_slices(3)
+    mode = MergeMode(leader_ms=SLOW).decided(3, LARGE, 0).frozen(1000, sliced=False, comparable=False)
+    assert not mode.is_measured
+    again = mode.without_slices(3)
     assert (again.sliced, again.is_measured, again.round) == (False, False, 3)
 
 

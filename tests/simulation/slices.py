@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from simulation import locks, models, outersteps, wayback
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
-from swarmlearning.ledger.contracts.training import slices, ways
+from swarmlearning.ledger.contracts.training import mergemode, slices
 from swarmlearning.ledger.contracts.training.recipes import MOST_LOOKS
 from swarmlearning.ledger.contracts.training.serving import readable_slices
 from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe
@@ -53,7 +53,7 @@ def always_chosen(sliced: bool = True) -> Iterator[None]:
     make every run take hours. Nor are there more slices for slow links, but for the slowest one more of each merger."""
     with ExitStack() as stack:
         if sliced:
-            stack.enter_context(patch.object(ways, "FIRST_BYTES", 0))
+            stack.enter_context(patch.object(mergemode, "FIRST_BYTES", 0))
             stack.enter_context(patch.object(slices, "SLICE_SECONDS", 4))
         yield
 

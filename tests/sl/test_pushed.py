@@ -6,7 +6,7 @@ from support.play import model
 from support.slicing import InSlices, opened, publish_and_hold
 from swarmlearning.ledger.bodies import Announce, Revoke
 from swarmlearning.ledger.contracts import network
-from swarmlearning.models.taking import Pushable
+from swarmlearning.models.pushes import Pushable
 from swarmlearning.sl.pushed import fault_of_merger, is_behind, pushable, pusher_of, to_push
 from swarmlearning.tensors.digest import LEAST_CHUNK, ModelDigest
 

@@ -7,7 +7,7 @@ from support.network import CONTRACT
 from support.slicing import InSlices, frozen, opened, publish_and_hold
 from support.uirecords import recorder_of
 from swarmlearning.ledger.bodies import Check, Checked
-from swarmlearning.ledger.contracts.training.ways import Ways
+from swarmlearning.ledger.contracts.training.mergemode import MergeMode
 from swarmlearning.operator.explaining import explain
 from swarmlearning.views.evidence import Account
 from swarmlearning.views.explaintext import headline, site_text, way_notes
@@ -115,7 +115,7 @@ def test_a_round_that_is_closed_is_explained_too() -> None:
             "Round 7 is merged by its leader alone: rounds have taken 1.5 s so, 2.5 s in slices",
         ),
         (
-            RoundWay(True, "tried", star_ms=9000),
+            RoundWay(True, "tried", leader_ms=9000),
             "Round 7 will be merged in slices: to see how long that takes; with one leader rounds have taken 9.0 s",
         ),
         (
@@ -130,19 +130,19 @@ def test_the_reason_is_said(way: RoundWay, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ways", "why"),
+    ("mode", "why"),
     [
-        (Ways(round=0, sliced=True), "first"),
-        (Ways(round=0, sliced=False), "small"),
-        (Ways(star_ms=3000, round=0, sliced=False), "faster"),
-        (Ways(star_ms=3000, round=0, sliced=True), "tried"),
-        (Ways(star_ms=3000, sliced_ms=1000, round=0, sliced=True), "faster"),
-        (Ways(star_ms=3000, sliced_ms=1000, round=0, sliced=False), "tried"),
-        (Ways(sliced_ms=1000, round=0, sliced=True), "faster"),
+        (MergeMode(round=0, sliced=True), "first"),
+        (MergeMode(round=0, sliced=False), "small"),
+        (MergeMode(leader_ms=3000, round=0, sliced=False), "faster"),
+        (MergeMode(leader_ms=3000, round=0, sliced=True), "tried"),
+        (MergeMode(leader_ms=3000, sliced_ms=1000, round=0, sliced=True), "faster"),
+        (MergeMode(leader_ms=3000, sliced_ms=1000, round=0, sliced=False), "tried"),
+        (MergeMode(sliced_ms=1000, round=0, sliced=True), "faster"),
     ],
 )
-def test_the_reason_follows_from_what_is_measured(ways: Ways, why: str) -> None:
-    found = round_way(msgspec.structs.replace(opened().state, ways=ways))
+def test_the_reason_follows_from_what_is_measured(mode: MergeMode, why: str) -> None:
+    found = round_way(msgspec.structs.replace(opened().state, merge_mode=mode))
     assert found is not None
     assert found.why == why
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from swarmlearning.choices import MergeMethod, Transfer, TransferBack
+from swarmlearning.choices import MergeMethod
 from swarmlearning.cli.acting import perform, verified
 from swarmlearning.cli.command import command
 from swarmlearning.cli.connection import Connection
 from swarmlearning.cli.console import print_json, print_table, short_uid
+from swarmlearning.cli.options import TransferBackOption, TransferOption
 from swarmlearning.ledger.bodies import CreateContract, Weights
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
@@ -32,12 +33,6 @@ node_app = typer.Typer(help="The nodes of the network.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the training contract.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
-TransferOption = Annotated[
-    Transfer, typer.Option(help="How sites' values travel to those who merge; all but float32 are fewer bytes.")
-]
-TransferBackOption = Annotated[
-    TransferBack, typer.Option(help="How what was merged travels back; int8 is a quarter of the bytes.")
-]
 
 
 # --- contracts ------------------------------------------------------------------------------------------------------

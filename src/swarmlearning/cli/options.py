@@ -10,6 +10,7 @@ import typer
 from cryptography import x509
 
 from swarmlearning.address import join, require_announceable, require_host, split, with_port
+from swarmlearning.choices import Transfer, TransferBack
 from swarmlearning.identity.files import FileSource, IdentityFiles
 from swarmlearning.identity.identity import Identity, IdentityError, read_anchors
 from swarmlearning.identity.source import WatchedSource
@@ -35,6 +36,12 @@ BindIp = Annotated[
 AUTO = "auto"
 """For --host-ip: the address from which this machine reaches its SN."""
 _ID = re.compile("[0-9a-f]{64}")
+TransferOption = Annotated[
+    Transfer, typer.Option(help="How sites' values travel to those who merge; all but float32 are fewer bytes.")
+]
+TransferBackOption = Annotated[
+    TransferBack, typer.Option(help="How what was merged travels back; int8 is a quarter of the bytes.")
+]
 NodeName = Annotated[
     str, typer.Option(help="Name of this node in lists and logs; by default the common name of its certificate.")
 ]

@@ -12,6 +12,7 @@ from swarmlearning.cli.laiddown import Travel
 from swarmlearning.cli.launcher import train
 from swarmlearning.cli.live import screen
 from swarmlearning.cli.localrun import LiveView, LocalRun, ReportFile, RunsDir, check_command, run_until_signal
+from swarmlearning.cli.options import TransferBackOption, TransferOption
 from swarmlearning.cli.report import succeeded
 from swarmlearning.supervise.processes import RunError
 
@@ -19,11 +20,9 @@ MAX_SITES = 64
 LONGEST_LABEL = 64
 
 Bridge = Annotated[bool, typer.Option("--bridge", help="Scripts use the original's client, release 2.1 or 2.2.")]
-ItsTransfer = Annotated[
-    Transfer, typer.Option(help="How sites' values travel to those who merge: all but float32 are fewer bytes.")
+ContractName = Annotated[
+    str, typer.Option(help="With --transfer or --transfer-back: the script's trainingContract, if it names one.")
 ]
-ItsTransferBack = Annotated[TransferBack, typer.Option(help="How what was merged travels back.")]
-ItsContract = Annotated[str, typer.Option(help="With these two: the script's trainingContract, if it names one.")]
 
 
 @command("swarm run")
@@ -34,9 +33,9 @@ def run(
     runs_dir: RunsDir = Path("runs"),
     live: LiveView = None,
     bridge: Bridge = False,
-    transfer: ItsTransfer = "float32",
-    transfer_back: ItsTransferBack = "float32",
-    contract: ItsContract = "",
+    transfer: TransferOption = "float32",
+    transfer_back: TransferBackOption = "float32",
+    contract: ContractName = "",
 ) -> None:
     """Train one model with N processes of your script, each with an SL node of its own.
 

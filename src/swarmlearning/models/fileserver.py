@@ -10,7 +10,7 @@
                                      of, if this node has merged that
     GET  /models/<digest>/seen/<n>   of a look at models: what the coefficients of a geometric median are made of in
                                      slice n, if this node has looked at that
-    PUT  /models/<digest>/chunks…    a contributor's model that is pushed here: `taking.py`
+    PUT  /models/<digest>/chunks…    a contributor's model that is pushed here: `pushes.py`
     GET  /is_up                      OK
     GET  /probe/<bytes>              so many bytes, at most 256 KiB, for whoever looks how fast this node is reached
 
@@ -47,9 +47,9 @@ from swarmlearning.api.peer import peer_credential, peer_socket, peer_thumbprint
 from swarmlearning.models.compression import CODING, Encoder, identity, pays
 from swarmlearning.models.links import PROBE, Links
 from swarmlearning.models.parts import Parts, packed
+from swarmlearning.models.pushes import Pushable, Pushes, PushReceiver
 from swarmlearning.models.sending import Answer, Headers, send_file
 from swarmlearning.models.store import StoreError, TensorStore
-from swarmlearning.models.taking import Pushable, Pushes, Taking
 from swarmlearning.tensors.digest import ModelDigest
 from swarmlearning.transport.parties import Credential
 
@@ -141,7 +141,7 @@ def file_app(
     server = _FileServer(
         store, may_read, on_missing, stall_seconds, compress_below, catch_up, turn, sums, links or Links()
     )
-    return server if pushes is None else server.taking(pushes)
+    return server if pushes is None else server.accepting(pushes)
 
 
 class _FileServer:
@@ -169,20 +169,20 @@ class _FileServer:
         self._compress_below = compress_below
         self._readers = ThreadPoolExecutor(_READERS, "file-server")
         self._links = links
-        self._taking: Taking | None = None
+        self._pushes: PushReceiver | None = None
 
-    def taking(self, pushes: Pushes) -> "_FileServer":
+    def accepting(self, pushes: Pushes) -> "_FileServer":
         """The same, which takes what is pushed, too."""
 
         async def judge(scope: Scope, digest: str) -> Pushable | None:
             return await self._judged(scope, lambda: pushes.may_push(peer_thumbprint(scope), digest))
 
-        self._taking = Taking(self._store, judge, self._readers, pushes)
+        self._pushes = PushReceiver(self._store, judge, self._readers, pushes)
         return self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "PUT" and self._taking is not None:
-            await self._taking.answer(scope, receive, send)
+        if scope["method"] == "PUT" and self._pushes is not None:
+            await self._pushes.answer(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await send_error(send, 405, "only GET and HEAD are served", [(b"allow", b"GET, HEAD")])
         elif scope["path"] == "/is_up":

@@ -1,6 +1,6 @@
 """Pushes chunks of a model to the file server of a node that is to merge them, from one that nobody can connect to.
 
-How they are taken there is in `taking.py`. A push that breaks off is gone on with: the other side tells which chunks it
+How they are taken there is in `pushes.py`. A push that breaks off is gone on with: the other side tells which chunks it
 has. Requests are short, a few chunks each, so that one that fails costs little.
 """
 

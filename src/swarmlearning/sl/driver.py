@@ -17,8 +17,8 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training, state_of
 from swarmlearning.models.links import Links
 from swarmlearning.models.pacing import Bandwidth
+from swarmlearning.models.pushes import Pushable
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.taking import Pushable
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.logs import now_in

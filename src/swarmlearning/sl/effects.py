@@ -140,7 +140,7 @@ class Effects:
             giving.changes.codings,
         )
         self.sums = self._slices.sums
-        self._outer = OuterSteps(store, emit, ml.stepped, self._count)
+        self._outer = OuterSteps(store, emit, ml.stepped_parameters, self._count)
         self._back = WayBack(store, giving, emit, self._count)
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
         self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones

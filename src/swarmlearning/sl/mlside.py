@@ -275,7 +275,7 @@ class MLSide:
             raise
         return copy
 
-    def stepped(self, structure: str) -> frozenset[str]:
+    def stepped_parameters(self, structure: str) -> frozenset[str]:
         """The tensors that an outer optimizer steps, of models of the structure with this digest; none where this site
         does not know it."""
         return stepped(self.known.last) if self.known.roles(structure) else frozenset()

@@ -25,8 +25,8 @@ from swarmlearning.merge.selfcheck import require_same_bits
 from swarmlearning.models.destinations import refusal_beside
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.pacing import Bandwidth, limited, paced
+from swarmlearning.models.pushes import Pushes
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.taking import Pushes
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.node.credentials import model_turn, share_of
 from swarmlearning.node.cutting import cut_off_refused

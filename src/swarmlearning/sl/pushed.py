@@ -16,7 +16,7 @@ from swarmlearning.ledger.contracts.training.slices import UNITS
 from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.world import World
-from swarmlearning.models.taking import Pushable
+from swarmlearning.models.pushes import Pushable
 from swarmlearning.node.sources import RELAY
 from swarmlearning.sl.layouts import chunks_of
 from swarmlearning.tensors.digest import Layout

@@ -41,7 +41,7 @@ def of_slices(state: Training, names: Names) -> Iterator[Metric]:
 
 def _of_way(way: RoundWay, names: Names) -> Iterator[Metric]:
     yield from gauge(SLICES, "round_sliced", int(way.sliced))
-    took = {"leader": way.star_ms, "slices": way.sliced_ms}
+    took = {"leader": way.leader_ms, "slices": way.sliced_ms}
     yield gauges(SLICES, "way_seconds", ["way"], [((each,), ms / 1000) for each, ms in took.items() if ms])
     if not way.mergers:
         return

@@ -6,10 +6,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from swarmlearning.ledger.bodies import ExclusionReason
+from swarmlearning.ledger.contracts.training.mergemode import FIRST_BYTES, UNMEASURED, MergeMode
 from swarmlearning.ledger.contracts.training.slices import UNITS, Slice, Slicing, live_holders, stated
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive
-from swarmlearning.ledger.contracts.training.ways import FIRST_BYTES, UNMEASURED, Ways
 from swarmlearning.views.sizes import size_text
 
 Why: TypeAlias = Literal["first", "small", "faster", "tried", "cannot"]
@@ -58,8 +58,8 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class RoundWay(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a round is merged: in slices, or by its leader; `star_ms` and `sliced_ms` is what rounds have taken with one
-    leader and in slices, by block times, from the contributors' being fixed until all had the result; 0: not known.
+    """How a round is merged: in slices, or by its leader. `leader_ms` and `sliced_ms` are what rounds have taken with
+    one leader and in slices, by block times, from the contributors' being fixed until all had the result; 0: unknown.
 
     `look`: its number, while models are only looked at in slices, for the coefficients of a geometric median; `merged`
     are those seen then. `waits`: by member, the slices that are still to come from it. `contradicted`: slices of which
@@ -68,7 +68,7 @@ class RoundWay(msgspec.Struct, frozen=True, omit_defaults=True):
 
     sliced: bool
     why: Why
-    star_ms: int = 0
+    leader_ms: int = 0
     sliced_ms: int = 0
     mergers: tuple[Merger, ...] = ()
     waits: dict[str, int] = {}
@@ -81,27 +81,27 @@ class RoundWay(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def round_way(state: Training) -> RoundWay | None:
     """How the round in progress is merged; None while that is not decided, and under rules that know no slices."""
-    current, ways = state.round, state.ways
-    if current is None or ways is None or ways.round != current.number:
+    current, mode = state.round, state.merge_mode
+    if current is None or mode is None or mode.round != current.number:
         return None
-    return _way(state, ways, current, slicing_of(state, current.number))
+    return _way(state, mode, current, slicing_of(state, current.number))
 
 
 def closed_way(before: Training, after: Training) -> RoundWay | None:
     """How the round was merged that was in progress `before`, and is closed `after`."""
-    current, ways = before.round, before.ways
-    if current is None or ways is None:
+    current, mode = before.round, before.merge_mode
+    if current is None or mode is None:
         return None
-    now = after.ways if after.ways and after.ways.round == current.number else ways
+    now = after.merge_mode if after.merge_mode and after.merge_mode.round == current.number else mode
     if now.round != current.number:
         return None
     return _way(before, now, current, slicing_of(after, current.number) or slicing_of(before, current.number))
 
 
-def _way(state: Training, ways: Ways, current: Round, slicing: Slicing | None) -> RoundWay:
-    why = _why(ways, current, cut=slicing is not None)
+def _way(state: Training, mode: MergeMode, current: Round, slicing: Slicing | None) -> RoundWay:
+    why = _why(mode, current, cut=slicing is not None)
     if slicing is None:
-        return RoundWay(ways.sliced, why, ways.star_ms, ways.sliced_ms)
+        return RoundWay(mode.sliced, why, mode.leader_ms, mode.sliced_ms)
     there, slices = alive(state), list(enumerate(slicing.slices))
     waits: dict[str, int] = {}
     for _, each in slices:
@@ -110,8 +110,8 @@ def _way(state: Training, ways: Ways, current: Round, slicing: Slicing | None) -
     return RoundWay(
         True,
         why,
-        ways.star_ms,
-        ways.sliced_ms,
+        mode.leader_ms,
+        mode.sliced_ms,
         mergers=tuple(
             _merger(state, uid, [each for _, each in slices if each.merger == uid])
             for uid in dict.fromkeys(each.merger for _, each in slices)
@@ -147,13 +147,13 @@ def _faults(slicing: Slicing) -> tuple[Reported, ...]:
     return tuple(Reported(tuple(indexes), by, uid, reason) for (by, uid, reason), indexes in found.items())
 
 
-def _why(ways: Ways, current: Round, *, cut: bool) -> Why:
-    slices_win = 0 < ways.sliced_ms < ways.star_ms or not ways.star_ms
-    if not ways.sliced and not cut and (ways.frozen_ms == UNMEASURED or (current.term and slices_win)):
+def _why(mode: MergeMode, current: Round, *, cut: bool) -> Why:
+    slices_win = 0 < mode.sliced_ms < mode.leader_ms or not mode.leader_ms
+    if not mode.sliced and not cut and (mode.frozen_ms == UNMEASURED or (current.term and slices_win)):
         return "cannot"
-    if not ways.star_ms and not ways.sliced_ms:
-        return "first" if ways.sliced else "small"
-    return "faster" if ways.sliced == slices_win else "tried"
+    if not mode.leader_ms and not mode.sliced_ms:
+        return "first" if mode.sliced else "small"
+    return "faster" if mode.sliced == slices_win else "tried"
 
 
 def with_names(way: RoundWay, name: Callable[[str], str]) -> RoundWay:
@@ -217,7 +217,7 @@ def trouble_texts(way: RoundWay) -> list[str]:
 
 
 def _reason(way: RoundWay) -> str:
-    own, other = (way.sliced_ms, way.star_ms) if way.sliced else (way.star_ms, way.sliced_ms)
+    own, other = (way.sliced_ms, way.leader_ms) if way.sliced else (way.leader_ms, way.sliced_ms)
     otherwise = "with one leader" if way.sliced else "in slices"
     least = size_text(FIRST_BYTES)
     match way.why:

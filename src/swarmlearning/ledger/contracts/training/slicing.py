@@ -49,6 +49,7 @@ from swarmlearning.ledger.contracts.training.bodies import (
     Weigh,
 )
 from swarmlearning.ledger.contracts.training.majorities import all_hold
+from swarmlearning.ledger.contracts.training.mergemode import MergeMode, ms_of_one
 from swarmlearning.ledger.contracts.training.recipes import (
     LOOKED_AT,
     MOST_LOOKS,
@@ -72,7 +73,6 @@ from swarmlearning.ledger.contracts.training.transitions import (
     terms_of,
     without_slices,
 )
-from swarmlearning.ledger.contracts.training.ways import Ways, ms_of_one
 from swarmlearning.ledger.contracts.training.weighing import WHOLE
 
 MOST_DETAIL = 100
@@ -211,7 +211,7 @@ def follow(state: Training, now_ms: int) -> Training:
 
 def is_to_be_sliced(state: Training, number: int) -> bool:
     """True if this round is to be merged in slices, as far as is known: nobody may read a whole model of it."""
-    return state.ways is not None and state.ways.round == number and state.ways.sliced
+    return state.merge_mode is not None and state.merge_mode.round == number and state.merge_mode.sliced
 
 
 def slicing_of(state: Training, number: int) -> Slicing | None:
@@ -225,20 +225,20 @@ def slicing_of(state: Training, number: int) -> Slicing | None:
 def _decided(state: Training) -> Training:
     """How the round in progress is merged is decided as the first model is in, before anybody can read it: the leader
     of a round without slices fetches models at once, and with slices nobody reads a whole one."""
-    current, ways = state.round, state.ways or Ways()
-    if current is None or ways.round == current.number or not (size := model_size(state, current)):
+    current, mode = state.round, state.merge_mode or MergeMode()
+    if current is None or mode.round == current.number or not (size := model_size(state, current)):
         return state
-    if state.ways is None and len(current.submissions) > 1:
+    if state.merge_mode is None and len(current.submissions) > 1:
         # Since then these rules are in force: a leader may have fetched models already.
-        return msgspec.structs.replace(state, ways=msgspec.structs.replace(ways, round=current.number))
+        return msgspec.structs.replace(state, merge_mode=msgspec.structs.replace(mode, round=current.number))
     there = sum(member.present for member in state.members.values())
     by_links = ms_of_one(state.links, size, there)
-    return msgspec.structs.replace(state, ways=ways.decided(current.number, size * there, by_links))
+    return msgspec.structs.replace(state, merge_mode=mode.decided(current.number, size * there, by_links))
 
 
 def _cut(state: Training, now_ms: int) -> Training:
     """The round in progress is cut once it is frozen; that of the standing result stays until all have it."""
-    current, result, ways = state.round, state.result, state.ways
+    current, result, mode = state.round, state.result, state.merge_mode
     frozen = current if current and current.phase == "frozen" else None
     numbers = {frozen.number} if frozen else set()
     if result and not all_hold(state):
@@ -246,17 +246,17 @@ def _cut(state: Training, now_ms: int) -> Training:
     kept = tuple(each for each in state.slicings if each.round in numbers)
     if kept != state.slicings:
         state = msgspec.structs.replace(state, slicings=kept)
-    if frozen is None or ways is None or ways.round != frozen.number:
+    if frozen is None or mode is None or mode.round != frozen.number:
         return state
     if known := slicing_of(state, frozen.number):
         return _with_present_recipe(state, frozen, known)
-    if ways.frozen_ms:
+    if mode.frozen_ms:
         return state
-    slicing = divided(state, frozen) if ways.sliced else None
-    comparable = slicing is not None if ways.sliced else is_divisible(state, frozen)
-    ways = ways.frozen(now_ms, sliced=slicing is not None, comparable=comparable)
+    slicing = divided(state, frozen) if mode.sliced else None
+    comparable = slicing is not None if mode.sliced else is_divisible(state, frozen)
+    mode = mode.frozen(now_ms, sliced=slicing is not None, comparable=comparable)
     slicings = (*state.slicings, slicing) if slicing else state.slicings
-    return msgspec.structs.replace(state, ways=ways, slicings=slicings)
+    return msgspec.structs.replace(state, merge_mode=mode, slicings=slicings)
 
 
 def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Training:
@@ -288,9 +288,9 @@ def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
 
 def _timed(state: Training, now_ms: int) -> Training:
     """Measures how long rounds take."""
-    ways, result = state.ways, state.result
-    if ways and ways.is_measured and result and result.closed.number == ways.round and all_hold(state):
-        return msgspec.structs.replace(state, ways=ways.measured(now_ms))
+    mode, result = state.merge_mode, state.result
+    if mode and mode.is_measured and result and result.closed.number == mode.round and all_hold(state):
+        return msgspec.structs.replace(state, merge_mode=mode.measured(now_ms))
     return state
 
 

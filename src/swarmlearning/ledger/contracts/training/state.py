@@ -73,10 +73,10 @@ from swarmlearning.choices import CheckinMode, MergeMethod, Transfer, TransferBa
 from swarmlearning.ledger.contracts.training.adaptive import Pace
 from swarmlearning.ledger.contracts.training.bodies import InitialSync, Origin, Receipt, SubmissionKind, Weights
 from swarmlearning.ledger.contracts.training.checks import Checks
+from swarmlearning.ledger.contracts.training.mergemode import MergeMode
 from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step, TakenStep
 from swarmlearning.ledger.contracts.training.slices import Link, Slicing
 from swarmlearning.ledger.contracts.training.submissions import Submission
-from swarmlearning.ledger.contracts.training.ways import Ways
 from swarmlearning.ledger.world import World
 
 Attendance = Literal["present", "lost", "restarted", "ml-lost", "left", "other-terms"]
@@ -275,10 +275,10 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     later one may have had them.
 
     `slicings`: rounds that are merged in slices, at most the one in progress and that of the standing result. `links`
-    are the members' as they state them. `ways`: how long rounds take, with slices and without. `checks`: of the last
-    result that was merged in slices, what members check of it. `taken`: the outer steps that have made results, and
-    so their momenta (`steps.py`). `change`: the coded change of the base that the merge of the standing result is,
-    where one leader has made it and merges travel so. Rules before version 3 have none of these.
+    are the members' as they state them. `merge_mode`: whether a round is merged in slices, and how long rounds take.
+    `checks`: of the last result that was merged in slices, what members check of it. `taken`: the outer steps that have
+    made results, and so their momenta (`steps.py`). `change`: the coded change of the base that the merge of the
+    standing result is, where one leader has made it and merges travel so. Rules before version 3 have none of these.
     """
 
     name: str
@@ -299,7 +299,7 @@ class Training(msgspec.Struct, frozen=True, omit_defaults=True):
     once_unreachable: tuple[str, ...] = ()
     slicings: tuple[Slicing, ...] = ()
     links: tuple[Link, ...] = ()
-    ways: Ways | None = None
+    merge_mode: MergeMode | None = None
     checks: Checks | None = None
     taken: tuple[TakenStep, ...] = ()
     change: str = ""

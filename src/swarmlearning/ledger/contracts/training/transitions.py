@@ -177,10 +177,10 @@ def collecting_again(state: Training, current: Round) -> Round:
 def without_slices(state: Training, number: int) -> Training:
     """This round is not cut into slices, whatever it was: it begins again, and one leader merges it. Before rules
     version 3 nothing is changed by that."""
-    if state.ways is None:
+    if state.merge_mode is None:
         return state
     slicings = tuple(each for each in state.slicings if each.round != number)
-    return msgspec.structs.replace(state, slicings=slicings, ways=state.ways.without_slices(number))
+    return msgspec.structs.replace(state, slicings=slicings, merge_mode=state.merge_mode.without_slices(number))
 
 
 def are_enough(

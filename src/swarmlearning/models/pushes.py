@@ -71,7 +71,7 @@ class _Refused(Exception):
         self.status = status
 
 
-class Taking:
+class PushReceiver:
     """Belongs to one event loop. `readers` digest and write. `may_push` judges as that of `pushes` does."""
 
     def __init__(self, store: TensorStore, may_push: Judge, readers: Executor, pushes: Pushes) -> None:

@@ -30,15 +30,15 @@ UNMEASURED: Final = -1
 """In place of the time at which a round was frozen."""
 
 
-class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Milliseconds that a round takes with one leader (`star_ms`) and in slices (`sliced_ms`); 0: unknown.
+class MergeMode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Milliseconds that a round takes with one leader (`leader_ms`) and in slices (`sliced_ms`); 0: unknown.
 
     `sliced`: how round `round` is to be merged, -1 before the first one. `frozen_ms`: when its contributors were fixed;
     0 before that, and `UNMEASURED` where nothing is to be learned from it. `tried`: the last round that was merged in
     the slower way.
     """
 
-    star_ms: int = 0
+    leader_ms: int = 0
     sliced_ms: int = 0
     tried: int = 0
     round: int = -1
@@ -50,40 +50,40 @@ class Ways(msgspec.Struct, frozen=True, omit_defaults=True):
         """True while it is being measured how long the round takes."""
         return self.frozen_ms > 0
 
-    def decided(self, number: int, fetched: int, by_links_ms: int | None) -> "Ways":
+    def decided(self, number: int, fetched: int, by_links_ms: int | None) -> "MergeMode":
         """Those in round `number`, in which a leader alone would fetch so many bytes; see `ms_of_one`."""
         sliced = self._prefers_slices(number, fetched, by_links_ms)
         return msgspec.structs.replace(self, round=number, sliced=sliced, frozen_ms=0)
 
-    def frozen(self, now_ms: int, *, sliced: bool, comparable: bool) -> "Ways":
+    def frozen(self, now_ms: int, *, sliced: bool, comparable: bool) -> "MergeMode":
         """The contributors are fixed, and the round is merged in this way; `comparable`: it could be in either."""
         return msgspec.structs.replace(self, sliced=sliced, frozen_ms=now_ms if comparable else UNMEASURED)
 
-    def without_slices(self, number: int) -> "Ways":
+    def without_slices(self, number: int) -> "MergeMode":
         """This round begins again, and one leader merges it."""
         return msgspec.structs.replace(self, round=number, sliced=False, frozen_ms=0)
 
-    def measured(self, now_ms: int) -> "Ways":
+    def measured(self, now_ms: int) -> "MergeMode":
         """All hold the result. Of what was known before half counts, and nothing where it was more: a round that an
         outage has held up is forgotten with the next one of its way."""
-        took, before = max(1, now_ms - self.frozen_ms), self.sliced_ms if self.sliced else self.star_ms
+        took, before = max(1, now_ms - self.frozen_ms), self.sliced_ms if self.sliced else self.leader_ms
         mean = (took + before + 1) // 2 if 0 < before < took else took
-        times = {"sliced_ms": mean} if self.sliced else {"star_ms": mean}
+        times = {"sliced_ms": mean} if self.sliced else {"leader_ms": mean}
         after = msgspec.structs.replace(self, frozen_ms=UNMEASURED, **times)
-        slower = self.sliced != (after.sliced_ms < after.star_ms)
-        if after.star_ms and after.sliced_ms and (slower or not before):
+        slower = self.sliced != (after.sliced_ms < after.leader_ms)
+        if after.leader_ms and after.sliced_ms and (slower or not before):
             after = msgspec.structs.replace(after, tried=self.round)
         return after
 
     def _prefers_slices(self, number: int, fetched: int, by_links_ms: int | None) -> bool:
-        if not self.star_ms and not self.sliced_ms:
+        if not self.leader_ms and not self.sliced_ms:
             return fetched >= FIRST_BYTES
-        faster = not self.star_ms or 0 < self.sliced_ms < self.star_ms
+        faster = not self.leader_ms or 0 < self.sliced_ms < self.leader_ms
         return faster != self._tries_other(number, faster, by_links_ms)
 
     def _tries_other(self, number: int, faster: bool, by_links_ms: int | None) -> bool:
         """True if the way that is not the `faster` one (slices?) is due for a trial."""
-        took, other = (self.sliced_ms, self.star_ms) if faster else (self.star_ms, self.sliced_ms)
+        took, other = (self.sliced_ms, self.leader_ms) if faster else (self.leader_ms, self.sliced_ms)
         if took <= WORTH_MS or (faster and (by_links_ms is None or by_links_ms >= took)):
             return False
         return not other or number - self.tried >= max(RETRY, TRIALS * (other - took) // took)

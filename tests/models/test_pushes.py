@@ -20,9 +20,9 @@ from swarmlearning.models.claims import Holding
 from swarmlearning.models.connections import Connections
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.parts import Parts
+from swarmlearning.models.pushes import Pushable, Pushes, PushReceiver
 from swarmlearning.models.pushing import AT_ONCE, Push, PushError, next_run
 from swarmlearning.models.store import StoreError, TensorStore
-from swarmlearning.models.taking import Pushable, Pushes, Taking
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.tensors.digest import LEAST_CHUNK, ModelDigest, digest_file
 from swarmlearning.tensors.file import Tensor, write
@@ -356,11 +356,11 @@ async def test_a_request_has_more_time_only_for_bytes_that_come_fast_enough(tmp_
             return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
 
         pushes = Pushes(lambda *given: None, lambda *given: None, lambda *given: 0.0)
-        taking = Taking(TensorStore(tmp_path / "store"), None, None, pushes)  # type: ignore[arg-type]
+        receiver = PushReceiver(TensorStore(tmp_path / "store"), None, None, pushes)  # type: ignore[arg-type]
         connection: Any = type("Known", (), {"credential": None})
         scope = {MORE_TIME_KEY: more, SCOPE_KEY: connection}
         size = sum(map(len, pieces))
-        assert sum([len(piece) async for piece in taking._pieces(size, scope, receive)]) == size
+        assert sum([len(piece) async for piece in receiver._pieces(size, scope, receive)]) == size
         return allowed
 
     assert await taken([b"x"] * (int(least) - 1)) == 0
