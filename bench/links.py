@@ -39,7 +39,7 @@ MOST_ROUNDS = 3
 LONG_SECONDS = 300.0
 """Of measured rounds as a star makes them; where they would take longer there are fewer."""
 MOST_CORES = 1.5
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 TIMES_THE_STAR = 6
 """Times as long as a star's limit that rounds may take until a row is given up."""
 

@@ -78,7 +78,9 @@ def test_one_of_three_sns_is_restored_and_votes_again_with_the_blocks_since_then
     net.sns[2].kill()
     shutil.rmtree(place)
     before = net.height(1)
-    assert net.offer(1, net.write(1)) == before + 2
+    height = net.offer(1, net.write(1))
+    assert height is not None
+    assert height > before, "the SNs may have written that SN 2 is lost meanwhile"
     ledger(net.processes, "restore", backup, "--data-dir", place)
     assert net.start(2, through=1).ready
     net.until_status(1, lambda status: status["fault_tolerance"].startswith("3 voters"))
