@@ -261,6 +261,22 @@ def test_a_range_names_a_malformed_change_and_a_whole_merge_goes_on_without_it(t
         merge("mean", given_sources, None, tmp_path / "out")
 
 
+def test_a_change_with_another_header_than_its_base_is_left_out_as_it_is_in_slices(tmp_path: Path) -> None:
+    base, model = pair(tmp_path)
+    coding, change = coded("int8", base, model)
+    other = tmp_path / "other"
+    other.write_bytes(change.read_bytes().replace(b"{", b" ", 1))
+    given_sources = [Source("a", 1, change, coding), Source("b", 1, other, coding)]
+    receipt = merge("mean", given_sources, base, tmp_path / "out")
+    assert [(each.uid, each.reason) for each in receipt.excluded] == [("b", "structure")]
+    assert "another one than that of the model which it changes" in receipt.excluded[0].detail
+    other.write_bytes(b"")
+    receipt = merge("mean", given_sources, base, tmp_path / "out")
+    assert [(each.uid, each.reason, each.detail) for each in receipt.excluded] == [
+        ("b", "unreadable", "is shorter than the header of its models")
+    ]
+
+
 @every_transfer
 @pytest.mark.parametrize("tag", CODED)
 def test_what_was_merged_and_what_is_left_out_are_together_what_was_trained(

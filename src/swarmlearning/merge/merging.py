@@ -30,7 +30,7 @@ from swarmlearning.merge.streaming import (
     build,
     processors,
 )
-from swarmlearning.tensors.file import Header, TensorFileError, read_header, require_mergeable
+from swarmlearning.tensors.file import Header, TensorFileError, first_bytes, read_header, require_mergeable
 from swarmlearning.tensors.structure import NO_ROLES, Roles, describe_difference, structure_digest
 
 
@@ -194,9 +194,17 @@ def _common_header(
     """The header that all models to merge have (None: no model has it), and the models to leave out for lack of it."""
     headers: dict[str, Header] = {}
     unusable: dict[str, Exclusion] = {}
+    coding = next((source.coding for source in sources if source.coding), None)
+    changed = first_bytes(previous, coding.header.data_start) if previous and coding else b""
     for source in sources:
         try:
-            headers[source.uid] = source.coding.header if source.coding else read_header(source.path)
+            if source.coding is None:
+                headers[source.uid] = read_header(source.path)
+            elif first_bytes(source.path, len(changed)) == changed:
+                headers[source.uid] = source.coding.header
+            else:  # it is left out where rounds are merged in slices, too
+                text = "its header is another one than that of the model which it changes"
+                unusable[source.uid] = Exclusion(source.uid, Reason.STRUCTURE, text)
         except TensorFileError as error:
             # The reason goes on the ledger, a path on this machine does not.
             text = str(error).removeprefix(f"{source.path}: ")

@@ -255,6 +255,15 @@ def read_header(path: Path) -> Header:
         return _read_header(fd, path)
 
 
+def first_bytes(path: Path, length: int) -> bytes:
+    """Raises TensorFileError, also where the file is shorter."""
+    with _opened(path) as fd:
+        row = np.empty(length, dtype=np.uint8)
+        if not read_at(fd, row.data, 0):
+            raise TensorFileError(f"{path}: is shorter than the header of its models")
+    return row.tobytes()
+
+
 def read(path: Path) -> dict[str, Array]:
     """All tensors, in file order, as writable arrays over one freshly read block of memory.
 
