@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from support.certs import make_workspace
 from swarmlearning.identity.identity import Identity
+from swarmlearning.transport.loop import Loop, new_event_loop
 
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Loop]]:
     """The hook of pytest-asyncio by which it gets its event loops."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -73,10 +73,10 @@ def run_node(
         except asyncio.CancelledError:
             return None
 
-    import uvloop
+    from swarmlearning.transport.loop import new_event_loop
 
     gc.freeze()  # what has been imported stays: no collection has to look at it again
-    with asyncio.Runner(loop_factory=loop or uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop or new_event_loop) as runner:
         return runner.run(main())
 
 
