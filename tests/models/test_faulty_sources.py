@@ -227,7 +227,8 @@ async def test_a_model_whose_size_is_not_that_of_the_training_is_not_downloaded(
     """Otherwise a node that claims to have a model of this training could fill the disks of the others."""
     holder = await hold()
     too_large = f":{holder.source[1]} has a model of {SIZE} bytes; those of this training have {SIZE - 1}$"
-    with pytest.raises(TransferError, match=too_large):
+    with pytest.raises(TransferError, match=too_large) as failure:
         await fetcher.fetch(digest, [holder.source], size=SIZE - 1)
+    assert failure.value.fault == "misshapen"
     assert not store.partial(digest).exists()
     assert (await fetcher.fetch(digest, [holder.source], size=SIZE)).read_bytes() == CONTENT

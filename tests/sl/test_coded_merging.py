@@ -16,10 +16,11 @@ from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.merge.encoding import encode_change
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Event, Merge
+from swarmlearning.rounds.exclusions import MISSHAPEN
 from swarmlearning.rounds.slices import MergeSlice, SliceMerged, SliceUnmergeable
 from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.links import Links
-from swarmlearning.sl.merging import MISSHAPEN, merge_round
+from swarmlearning.sl.merging import merge_round
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.tensors.digest import digest_laid_out
@@ -148,6 +149,10 @@ async def test_a_whole_model_in_the_place_of_a_change_is_left_out_by_name(site: 
     given = [await site.change(), await site.model(np.ones(SHAPE))]
     (left_out,) = (await site.merge_all(*given)).receipt.exclusions
     assert (left_out.uid, left_out.reason, left_out.detail) == ("b", "structure", MISSHAPEN)
+    outcome = await site.merge_slice(*given)
+    assert isinstance(outcome, SliceUnmergeable)
+    assert (outcome.exclusion.uid, outcome.exclusion.reason) == ("b", "structure")
+    assert "it is a whole model" in outcome.exclusion.detail
 
 
 async def test_a_scale_that_is_huge_says_no_more_than_a_model_could(site: Site) -> None:

@@ -4,8 +4,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from support.play import model
 from support.slicing import InSlices, opened, publish_and_hold
-from swarmlearning.ledger.bodies import Announce, Revoke
+from swarmlearning.ledger.bodies import Announce, Revoke, Weigh
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.weighing import WHOLE
 from swarmlearning.models.pushes import Pushable
 from swarmlearning.sl.pushed import fault_of_merger, is_behind, pushable, pusher_of, to_push
 from swarmlearning.tensors.digest import LEAST_CHUNK, ModelDigest
@@ -17,9 +18,9 @@ INFO = ModelDigest(HEADER + 1024 * LEAST_CHUNK, (), HEADER)
 ALL = set(range(INFO.layout.count))
 
 
-def hidden(*, slices: bool = True) -> InSlices:
+def hidden(*, slices: bool = True, **terms: object) -> InSlices:
     """Round 0 of four sites is frozen; others reach one of them through a relay alone, and it merges nothing."""
-    play = opened(size=INFO.size if slices else 1000)
+    play = opened(size=INFO.size if slices else 1000, **terms)
     play.size = INFO.size if slices else 1000
     play.send(HIDDEN, Announce({"fs": RELAY, "relay": RELAY}), network.CONTRACT)
     play.link(HIDDEN, merges=False)
@@ -101,6 +102,21 @@ def test_what_is_merged_is_pushed_no_more_and_what_is_given_to_another_goes_ther
     assert chunks <= may(play, successor)
     assert chunks.isdisjoint(may(play, merger))
     assert pushes(play)[merger] == before - play.slice(first).units - play.slice(second).units
+
+
+def test_by_the_geometric_median_mergers_may_have_the_same_chunks_to_look_at_them_and_to_merge_them() -> None:
+    play = hidden(merge_method="geomedian")
+    assert play.slicing.look == 1
+    wanted, chunks = pushes(play), {uid: may(play, uid) for uid in "abc"}
+    assert sum(wanted.values()) == 4096
+    assert set().union(*chunks.values()) == ALL
+    play.merge()  # all slices have been looked at
+    assert pushes(play) == {}
+    shares = (WHOLE // 2, WHOLE // 4, WHOLE // 8, WHOLE // 8)
+    play.send(play.leader, Weigh(play.round.number, play.round.term, play.slicing.recipe, shares))
+    assert play.slicing.look == 0
+    assert pushes(play) == wanted, "a merger that has lost them meanwhile gets them again"
+    assert {uid: may(play, uid) for uid in "abc"} == chunks
 
 
 def test_a_site_that_is_left_out_pushes_nothing_more() -> None:

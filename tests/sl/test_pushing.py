@@ -9,9 +9,10 @@ import pytest
 
 from support.play import model
 from support.slicing import InSlices, opened
-from swarmlearning.ledger.bodies import Announce
+from swarmlearning.ledger.bodies import Announce, Weigh
 from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.training.weighing import WHOLE
 from swarmlearning.models.connections import Source
 from swarmlearning.models.pushing import PushError
 from swarmlearning.models.store import NotHeldError
@@ -35,6 +36,7 @@ class Merger:
         self.fault: PushError | None = None
         self.keeps = True
         self.lists = 0
+        self.pushed = 0
 
 
 class PlayedPush:
@@ -48,6 +50,7 @@ class PlayedPush:
         return self._answer()
 
     def chunks(self, file: object, run: range, height: int) -> bytes:
+        self._merger.pushed += len(run)
         if self._merger.keeps:
             self._merger.here[run.start : run.stop] = b"\1" * len(run)
         return self._answer()
@@ -140,9 +143,10 @@ class Site:
         return {merger for merger, _ in self.pushing._wanted}
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    play = opened(size=SIZE)
+@pytest.fixture(params=[{}])
+async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """`params`: other terms of the session."""
+    play = opened(size=SIZE, **request.param)
     play.size = SIZE
     play.send(HIDDEN, Announce({"fs": RELAY, "relay": RELAY}), network.CONTRACT)
     play.link(HIDDEN, merges=False)
@@ -176,6 +180,24 @@ async def test_who_has_merged_all_is_pushed_nothing_more(site: Site) -> None:
     site.play.merge(*site.play.of(merger))
     site.advance()
     assert site.running() == set("abc") - {merger}
+
+
+@pytest.mark.parametrize("site", [{"merge_method": "geomedian"}], indirect=True, ids=["geomedian"])
+async def test_what_mergers_have_looked_at_is_not_pushed_once_more_to_be_merged(site: Site) -> None:
+    assert site.play.slicing.look == 1
+    before = {uid: site.chunks(uid) for uid in "abc"}
+    site.advance()
+    await site.until(lambda: all(site.here(uid) == before[uid] for uid in "abc"))
+    site.play.merge()
+    site.advance()
+    assert site.running() == set()
+    shares = (WHOLE // 2, WHOLE // 4, WHOLE // 8, WHOLE // 8)
+    current = site.play.round
+    site.play.send(site.play.leader, Weigh(current.number, current.term, site.play.slicing.recipe, shares))
+    site.advance()
+    await site.until(lambda: all(merger.lists == 2 for merger in site.mergers.values()))
+    await site.pause()
+    assert {uid: merger.pushed for uid, merger in site.mergers.items()} == {uid: len(before[uid]) for uid in "abc"}
 
 
 async def test_a_push_that_was_refused_is_tried_again_and_one_that_nobody_takes_is_not(site: Site) -> None:

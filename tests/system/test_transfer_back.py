@@ -53,10 +53,11 @@ def diary(swarm: Swarm, index: int) -> Iterator[RoundTimes]:
     yield from (msgspec.json.decode(line, type=RoundTimes) for line in lines)
 
 
-def changes(swarm: Swarm) -> dict[int, str]:
+def changes(swarm: Swarm, run: int = 1) -> dict[int, str]:
     """By round that has changed the model, the coded change that its merge is."""
     chains = (step.chain for step in steps(read_chain_file(swarm.directory / "sn" / "chain.sqlite")))
-    results = ((state.result, state.change) for state in (swarm.training(chain, CONTRACT) for chain in chains))
+    states = (swarm.training(chain, CONTRACT) for chain in chains)
+    results = ((state.result, state.change) for state in states if state.run == run)
     return {one.closed.number: change for one, change in results if one and one.digest != one.closed.base}
 
 
@@ -98,6 +99,50 @@ def test_newcomers_and_sites_with_a_lost_disk_fetch_the_model(swarm: Swarm, gate
     made = changes(swarm)
     assert not made.pop(0)
     assert len({*made.values()} - {""}) == len(made) >= 6
+
+
+FAULTY = """
+from swarmlearning.ledger.bodies import Exclusion
+from swarmlearning.sl import merging
+
+honest = merging.merge_round
+
+async def merge(task, training, *more):
+    if task.round == 2 and not training.round.barred:
+        unusable = [Exclusion(one.uid, "non-finite", "layer.weight") for one in task.submissions]
+        return merging._without_result(task, "mean", tuple(unusable))
+    return await honest(task, training, *more)
+
+merging.merge_round = merge
+"""
+
+
+def test_neither_a_round_whose_models_are_all_left_out_nor_a_former_run_is_in_what_comes_back(
+    swarm: Swarm, tmp_path: Path
+) -> None:
+    """Whoever merges round 2 first finds all models unusable, so it is merged by the next leader. The same scripts come
+    to the same model in the next run, as nothing that coding has left out in the first one counts there."""
+    faulty, rounds = tmp_path / "faulty", 5  # the last one is of what the scripts close with
+    faulty.mkdir()
+    (faulty / "sitecustomize.py").write_text(FAULTY)
+    ml = [*created(swarm, SMALL, *CODED), "--rounds", str(rounds - 1)]
+    first = [swarm.start_sl(index, *ml, environment={"PYTHONPATH": str(faulty)}) for index in (1, 2, 3)]
+    assert_complete(first)
+    state = swarm.training(swarm.chain(), CONTRACT)
+    assert state.result is not None
+    assert (state.rounds, len(state.result.receipt.contributions)) == (rounds, 3)
+    assert sum("reports the model of this site as unusable" in site.output for site in first) == 3
+    Operator(swarm).does("contract", "reset", CONTRACT)
+    second = [swarm.start_sl(index, *ml) for index in (1, 2, 3)]
+    assert [site.wait() for site in second] == [0, 0, 0]
+    ended = [line for site in second for line in site.output.splitlines() if line.startswith("DIGEST ")]
+    assert (len(ended), len(set(ended))) == (6, 1), "each site in each run"
+    state = swarm.training(swarm.chain(), CONTRACT)
+    assert (state.run, state.rounds) == (2, rounds)
+    made = changes(swarm, run=2)
+    assert not made.pop(0)
+    assert sorted(made) == [*range(1, rounds)]
+    assert "" not in made.values()
 
 
 LIAR = """

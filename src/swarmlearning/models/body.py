@@ -16,9 +16,9 @@ LEAST_RATE: Final = 256
 """Bytes of the model per second below which a source is given up: what sends so little does so on purpose. A link of
 4 Mbit/s gives each of as many readers as a file server can have, 512, four times as much."""
 
-Fault: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow"]
+Fault: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow", "misshapen"]
 """The reason that a source did not provide the model: it could not be reached or broke off, it does not hold the model,
-what it sent is not the model, or it sent too slowly."""
+what it sent is not the model, it sent too slowly, or the model of this digest has another size than it has to have."""
 
 
 class SourceError(Exception):

@@ -206,7 +206,8 @@ class Exchange:
         if not proven:
             raise SourceError("sent the chunk list of another model")
         if wanted.size not in (None, info.size):
-            raise SourceError(f"has a model of {info.size} bytes; those of this training have {wanted.size}")
+            text = f"has a model of {info.size} bytes; those of this training have {wanted.size}"
+            raise SourceError(text, "misshapen")
         return info
 
     def _read(self, stream: TlsStream, body: Body, size: int) -> bytes:

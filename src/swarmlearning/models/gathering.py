@@ -27,7 +27,7 @@ _IDLE_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 1.0  # the same for a source that may get more chunks meanwhile
 _REPORT_SECONDS: Final = 0.1
 _NOTE_SECONDS: Final = 1.0
-_BLAME: Final[tuple[Fault, ...]] = ("invalid", "too-slow", "unreachable", "not-held")
+_BLAME: Final[tuple[Fault, ...]] = ("misshapen", "invalid", "too-slow", "unreachable", "not-held")
 
 
 class TransferError(Exception):

@@ -35,9 +35,9 @@ Key: TypeAlias = tuple[int, int, int]
 Range: TypeAlias = tuple[int, int]
 """Bytes of a model's file: from the first to before the second. None in its place: the whole file."""
 
-FetchCode: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow"]
+FetchCode: TypeAlias = Literal["unreachable", "not-held", "invalid", "too-slow", "misshapen"]
 """Why a fetch failed: nobody could be reached or transfers broke off, nobody holds the model, what came is not the
-model, or it came too slowly."""
+model, it came too slowly, or the model of this digest has another size than this training's."""
 
 
 class _Frozen(msgspec.Struct, frozen=True):

@@ -1,8 +1,12 @@
 """What the ledger gets to know of a model that is left out of a merge."""
 
+from typing import Final
+
 from swarmlearning.ledger.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.rounds.events import FetchCode
+
+MISSHAPEN: Final = "its file is not such as this training merges in this round"
 
 
 def kept_back_exclusion(entry: Submission, contributors: int) -> Exclusion:
@@ -12,5 +16,8 @@ def kept_back_exclusion(entry: Submission, contributors: int) -> Exclusion:
 
 
 def exclusion_of(uid: str, code: FetchCode) -> Exclusion:
-    """Of a model that could not be fetched: a code, nothing of the connection."""
+    """Of a model that could not be fetched: a code, nothing of the connection. One of another size can be had, and is
+    proven by its digest to be of no use."""
+    if code == "misshapen":
+        return Exclusion(uid, "structure", MISSHAPEN)
     return Exclusion(uid, "too-slow" if code == "too-slow" else "unreachable", code)

@@ -8,6 +8,7 @@ from swarmlearning.ledger.contracts.training.slices import Recipe
 from swarmlearning.merge.changes import Coding, coding_of
 from swarmlearning.merge.merging import Source
 from swarmlearning.models.store import TensorStore
+from swarmlearning.rounds.exclusions import MISSHAPEN
 from swarmlearning.tensors.digest import Layout, ModelDigest
 from swarmlearning.tensors.file import read_header
 
@@ -49,3 +50,21 @@ class Codings:
         """How the file of this contributor's model or change has to be cut."""
         coding = self.in_recipe(recipe, reference)
         return reference.layout if coding is None or digest == recipe.base else coding.layout
+
+    def fault_of(self, recipe: Recipe, reference: ModelDigest, digest: str) -> str:
+        """What is wrong with the file of this contributor, whose chunk list is here at least; empty where nothing is.
+
+        A file that is here already is judged, too, or who has it would merge what all others leave out. Raises
+        `StoreError`.
+        """
+        if digest == recipe.base:
+            return ""
+        known, layout = self._store.parts(digest), self.layout(recipe, reference, digest)
+        found = known.info if known else self._store.digest_info(digest)
+        if found.layout.is_coded != layout.is_coded:
+            what = "a coded change" if found.layout.is_coded else "a whole model"
+            return f"it is {what}, which this training does not merge in this round"
+        if found.layout != layout:
+            return MISSHAPEN
+        same = found.chunks[0] == reference.chunks[0]
+        return "" if same else "its header is another one than that of the other models"

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt, remark
@@ -28,6 +28,7 @@ from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
+from swarmlearning.rounds.exclusions import MISSHAPEN
 from swarmlearning.sl.codings import Codings
 from swarmlearning.tensors.digest import Format, ModelDigest, digest_laid_out
 from swarmlearning.tensors.structure import NO_ROLES, Roles
@@ -35,8 +36,6 @@ from swarmlearning.tensors.structure import NO_ROLES, Roles
 logger = logging.getLogger("swarm.SL")
 
 T = TypeVar("T")
-
-MISSHAPEN: Final = "its file is not such as this training merges in this round"
 
 _REASONS: dict[Reason, ExclusionReason] = {
     Reason.STRUCTURE: "structure",

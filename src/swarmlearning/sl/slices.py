@@ -29,6 +29,7 @@ from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, TransferError
 from swarmlearning.rounds.events import Dropped, Event, LocalFailure
+from swarmlearning.rounds.exclusions import exclusion_of
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
@@ -134,7 +135,12 @@ class SliceWork:
     async def gather(self, task: MergeSlice, info: ModelDigest, chunks: range, members: Sequence[str]) -> None:
         """Fetches this range of all models that are not here, each from its contributor. Raises `Unusable`, and
         `StoreError`."""
-        wanted: list[Contributor] = [one for one in task.recipe.contributors if not self._store.has(one.digest)]
+        wanted = list[Contributor]()
+        for one in task.recipe.contributors:
+            if not self._store.has(one.digest):
+                wanted.append(one)
+            elif why := self.codings.fault_of(task.recipe, info, one.digest):
+                raise Unusable(one.uid, "structure", why)
         try:
             async with asyncio.TaskGroup() as group:
                 fetching = [group.create_task(self._get(one, info, chunks, task)) for one in wanted]
@@ -142,8 +148,8 @@ class SliceWork:
                     group.create_task(self._get_base(task.recipe.base, info, chunks, members))
         except ExceptionGroup as failures:  # a full disk, mostly: the others are cancelled with the first
             raise first_cause(failures) from failures
-        for one in fetching:
-            if (fault := one.result()) is not None:
+        for done in fetching:
+            if (fault := done.result()) is not None:
                 raise fault
 
     async def _get(self, one: Contributor, info: ModelDigest, chunks: range, task: MergeSlice) -> Unusable | None:
@@ -164,19 +170,10 @@ class SliceWork:
             return Unusable(one.uid, "too-slow", f"chunks {chunks.start} to {chunks.stop - 1} have not come in time")
         except TransferError as error:
             logger.info("%s", error)
-            return Unusable(one.uid, "too-slow" if error.fault == "too-slow" else "unreachable", error.fault)
-        return self._misshapen(one, info, layout)
-
-    def _misshapen(self, one: Contributor, info: ModelDigest, layout: Layout) -> Unusable | None:
-        """What is wrong with the file of a contributor, whose chunk list is here at least. Raises `StoreError`."""
-        known = self._store.parts(one.digest)
-        found = known.info if known else self._store.digest_info(one.digest)
-        if found.layout.is_coded != layout.is_coded:
-            what = "a coded change" if found.layout.is_coded else "a whole model"
-            return Unusable(one.uid, "structure", f"it is {what}, which this training does not merge in this round")
-        if found.layout != layout or found.chunks[0] != info.chunks[0]:
-            return Unusable(one.uid, "structure", "its header is another one than that of the other models")
-        return None
+            found = exclusion_of(one.uid, error.fault)
+            return Unusable(found.uid, found.reason, found.detail)
+        why = self.codings.fault_of(task.recipe, info, one.digest)
+        return Unusable(one.uid, "structure", why) if why else None
 
     async def _fetch_range(self, digest: str, chunks: range, sources: Mapping[Source, str], size: int) -> None:
         with self._measured(sources) as links:
@@ -375,12 +372,13 @@ class SliceWork:
             return None
         return coding.layout if coding else reference.layout
 
-    def size_of(self, digest: str, training: Training, otherwise: int) -> int:
-        """Bytes of the file of a change that a site contributes to a training; `otherwise` for all other models."""
-        transfer = coded_as(training, digest)
-        bases = [each.base for each in rounds_of(training)]
-        layout = self.layout(transfer, *bases) if transfer != "float32" else None
-        return layout.size if layout else otherwise
+    def size_of(self, digest: str, training: Training, otherwise: int) -> int | None:
+        """Bytes of the file of a change that a site contributes to a training, None where that is not known here;
+        `otherwise` for all other models."""
+        if (transfer := coded_as(training, digest)) == "float32":
+            return otherwise
+        layout = self.layout(transfer, *(each.base for each in rounds_of(training)))
+        return layout.size if layout else None
 
     def _reference(self, *others: str) -> ModelDigest:
         """The chunk list of a model of this training that is here. Raises `NoLayout`."""

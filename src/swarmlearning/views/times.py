@@ -19,7 +19,7 @@ What: TypeAlias = Literal[
 """`take-over`: a script's model is moved into the store; `check`: a result is checked; `load`: a script loads and
 evaluates a result; `carry`: a late model is carried over; `privacy`: the privacy lock is at work; `session`, `submit`,
 `publish`: a transaction of this kind is on its way to a block, `send`: one of another kind."""
-Fault: TypeAlias = Literal["", "unreachable", "not-held", "invalid", "too-slow", "failed"]
+Fault: TypeAlias = Literal["", "unreachable", "not-held", "invalid", "too-slow", "misshapen", "failed"]
 """Why a fetch ended without the model; `failed`: this node could not do the work itself."""
 
 PHASES: Final[dict[What, Phase]] = {
