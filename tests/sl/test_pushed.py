@@ -18,9 +18,9 @@ INFO = ModelDigest(HEADER + 1024 * LEAST_CHUNK, (), HEADER)
 ALL = set(range(INFO.layout.count))
 
 
-def hidden(*, slices: bool = True, **terms: object) -> InSlices:
+def hidden(*, slices: bool = True, method: str = "mean") -> InSlices:
     """Round 0 of four sites is frozen; others reach one of them through a relay alone, and it merges nothing."""
-    play = opened(size=INFO.size if slices else 1000, **terms)
+    play = opened(size=INFO.size if slices else 1000, merge_method=method)
     play.size = INFO.size if slices else 1000
     play.send(HIDDEN, Announce({"fs": RELAY, "relay": RELAY}), network.CONTRACT)
     play.link(HIDDEN, merges=False)
@@ -105,7 +105,7 @@ def test_what_is_merged_is_pushed_no_more_and_what_is_given_to_another_goes_ther
 
 
 def test_by_the_geometric_median_mergers_may_have_the_same_chunks_to_look_at_them_and_to_merge_them() -> None:
-    play = hidden(merge_method="geomedian")
+    play = hidden(method="geomedian")
     assert play.slicing.look == 1
     wanted, chunks = pushes(play), {uid: may(play, uid) for uid in "abc"}
     assert sum(wanted.values()) == 4096

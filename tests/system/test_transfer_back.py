@@ -19,6 +19,8 @@ from swarmlearning.views.times import RoundTimes
 CONTRACT = "back"
 SMALL, LARGE = 20_000, 720_000
 """Rows of 8 values: 640 KB, merged by one leader; and 23 MB, of which three are merged in slices."""
+PAIR = 1_100_000
+"""35 MB: two are merged in slices."""
 INT4, INT8 = 0.14, 0.27
 """Of a model's bytes, at most."""
 CODED = ("--transfer", "int4", "--transfer-back", "int8")
@@ -99,6 +101,19 @@ def test_newcomers_and_sites_with_a_lost_disk_fetch_the_model(swarm: Swarm, gate
     made = changes(swarm)
     assert not made.pop(0)
     assert len({*made.values()} - {""}) == len(made) >= 6
+
+
+def test_a_newcomer_fetches_the_model_where_others_have_slices_as_changes(swarm: Swarm, gate: Gate) -> None:
+    ml = [*created(swarm, PAIR, "--transfer-back", "int8"), "--min-peers", "2"]
+    holds = ("--hold-at", "2", "--gate", str(gate.path))
+    sites = [swarm.start_sl(index, *ml, "--rounds", "3", *holds) for index in (1, 2)]
+    swarm.until(lambda state: state.rounds == 1 and bool(state.slicings), CONTRACT)
+    swarm.until(lambda state: state.rounds == 2, CONTRACT)
+    late = swarm.start_sl(3, *ml, "--rounds", "1")
+    uid = late.ready["uid"]
+    swarm.until(lambda state: uid in state.members and state.members[uid].awaited, CONTRACT)
+    gate.let(2)
+    assert_complete([*sites, late])
 
 
 FAULTY = """
