@@ -4,10 +4,7 @@ import msgspec
 
 from support.play import Play, model
 from support.roundnode import SESSION, SETTINGS, Node, leading, merge_of
-from swarmlearning.ledger.bodies import (
-    Depose,
-    Freeze,
-)
+from swarmlearning.ledger.bodies import Depose, Exclusion, Freeze
 from swarmlearning.rounds.events import (
     Cancel,
     Fetch,
@@ -17,6 +14,7 @@ from swarmlearning.rounds.events import (
     Send,
     SessionRequested,
 )
+from swarmlearning.rounds.exclusions import MISSHAPEN
 
 
 def without_b(*others: str) -> Node:
@@ -111,6 +109,16 @@ def test_a_contributor_that_takes_three_times_as_long_as_the_others_is_left_out_
     assert cancel == Cancel(Fetch(model("c", 0), ("c",)))
     assert isinstance(merge, Merge)
     assert [(part.uid, part.reason) for part in merge.unusable] == [("c", "too-slow")]
+
+
+def test_a_model_of_another_size_is_no_model_of_this_training_and_its_site_not_out_of_reach() -> None:
+    node = leading("b", "c")
+    node.play.submit("b", "c")
+    node.advance()
+    node.handle(Fetched(model("b", 0)))
+    (merge,) = node.handle(FetchFailed(model("c", 0), "it has 7 bytes", "misshapen"))
+    assert isinstance(merge, Merge)
+    assert merge.unusable == (Exclusion("c", "structure", MISSHAPEN),)
 
 
 def test_a_contributor_that_is_needed_is_not_left_out_however_slow_it_is() -> None:

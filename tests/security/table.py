@@ -151,6 +151,11 @@ ROWS = (
             *checks_in(
                 "rounds/test_unreachable_members",
                 "a_contributor_that_takes_three_times_as_long_as_the_others_is_left_out_by_name",
+                "a_model_of_another_size_is_no_model_of_this_training_and_its_site_not_out_of_reach",
+            ),
+            *checks_in(
+                "system/test_transfer",
+                "whatever_a_hostile_site_gives_it_is_left_out_by_name_and_the_others_go_on",
             ),
             *checks_in(
                 "ledger/test_training_recovery",

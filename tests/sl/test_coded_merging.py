@@ -23,7 +23,7 @@ from swarmlearning.sl.links import Links
 from swarmlearning.sl.merging import merge_round
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
-from swarmlearning.tensors.digest import digest_laid_out
+from swarmlearning.tensors.digest import Layout, digest_laid_out
 from swarmlearning.tensors.file import Array, read
 from swarmlearning.tensors.structure import structure_digest
 
@@ -69,10 +69,15 @@ class Site:
     async def merge_slice(self, *digests: str) -> Event:
         """The outcome of merging all of the round as one slice."""
         events = list[Event]()
-        nobody: Any = None
         parts = tuple(Contributor(uid, digest, 1) for uid, digest in zip("abc", digests, strict=False))
         recipe = Recipe("n", "c", 1, 1, "mean", self.base, parts, transfer=TRANSFER)
-        work = SliceWork(
+        await self.work(events).merge(MergeSlice(recipe, 0, 0, UNITS, 10.0), ())
+        (event,) = events
+        return event
+
+    def work(self, events: list[Event]) -> SliceWork:
+        nobody: Any = None
+        return SliceWork(
             self.store,
             nobody,
             events.append,
@@ -82,9 +87,12 @@ class Site:
             lambda: 0,
             lambda: self.base,
         )
-        await work.merge(MergeSlice(recipe, 0, 0, UNITS, 10.0), ())
-        (event,) = events
-        return event
+
+    def layout(self) -> Layout:
+        """How changes of the base are cut."""
+        coding = self.codings.of(TRANSFER, self.store.digest_info(self.base))
+        assert coding is not None
+        return coding.layout
 
     async def merge_all(self, *digests: str, min_peers: int = 1) -> Any:
         """The outcome of merging the round as its leader."""
@@ -143,6 +151,18 @@ async def test_a_change_that_is_not_coded_rightly_is_left_out_by_name(
     for found in (outcome.exclusion, left_out):
         assert (found.uid, found.reason) == ("b", reason)
         assert detail in found.detail
+
+
+async def test_how_large_a_change_is_is_not_known_before_a_model_of_the_training_is_here(site: Site) -> None:
+    play = Play("a", "b", charter=Charter("org-1", transfer=TRANSFER))
+    play.complete_round("a", "b")
+    play.submit("a", "b")
+    change = play.round.submissions["a"].digest
+    work = site.work([])
+    assert work.size_of(change, play.state, 7) == site.layout().size
+    site.store.forget(site.base)
+    assert work.size_of(change, play.state, 7) is None
+    assert work.size_of(play.round.base, play.state, 7) == 7
 
 
 async def test_a_whole_model_in_the_place_of_a_change_is_left_out_by_name(site: Site) -> None:
