@@ -160,6 +160,40 @@ def test_neither_a_round_whose_models_are_all_left_out_nor_a_former_run_is_in_wh
     assert "" not in made.values()
 
 
+UNREACHED = """
+from swarmlearning.rounds.linking import Linking
+from swarmlearning.sl.slices import SliceWork
+from swarmlearning.sl.unusable import Unusable
+
+honest = SliceWork._get
+
+async def get(self, one, info, chunks, task):
+    if task.recipe.round == 1:
+        return Unusable(one.uid, "unreachable", "not-held")
+    return await honest(self, one, info, chunks, task)
+
+SliceWork._get = get
+Linking.measured = lambda self, link: None  # one leader is never tried where no link is known, however slow slices are
+"""
+
+
+def test_a_round_that_cannot_be_merged_in_slices_comes_back_as_the_change_of_one_leader(
+    swarm: Swarm, tmp_path: Path
+) -> None:
+    faulty = tmp_path / "faulty"
+    faulty.mkdir()
+    (faulty / "sitecustomize.py").write_text(UNREACHED)
+    ml = [*created(swarm, LARGE, *CODED), "--rounds", "2"]
+    sites = [swarm.start_sl(index, *ml, environment={"PYTHONPATH": str(faulty)}) for index in (1, 2, 3)]
+    swarm.until(
+        lambda state: state.round is not None and state.round.number == 1 and bool(state.round.unreachable), CONTRACT
+    )
+    assert_complete(sites)
+    made = changes(swarm)
+    assert not made[0]
+    assert made[1]
+
+
 LIAR = """
 from swarmlearning.sl import merging
 
