@@ -19,8 +19,8 @@ from operate.licensing import Licensing, wanted
 from support.checks import Check
 from support.processes import Process
 from support.shells import Shell
-from support.sns import PAUSE, Network
-from support.swarm import SECONDS, Gate, identity_options
+from support.sns import Network
+from support.swarm import PAUSE, SECONDS, Gate, identity_options
 from support.swops import Operations, operations
 from swarmlearning.choices import DEFAULT_CONTRACT as CONTRACT
 from swarmlearning.choices import DEFAULT_TASKRUNNER as RUNNER

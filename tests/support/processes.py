@@ -67,6 +67,11 @@ class Process:
         return self._popen.poll() is None
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it has ended by itself, with another status than 0."""
+        return (self._popen.poll() or 0) > 0
+
+    @property
     def output(self) -> str:
         """Everything it has written so far, standard output and error."""
         return self.log.read_text(errors="replace")

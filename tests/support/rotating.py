@@ -12,13 +12,12 @@ from cryptography import x509
 
 from support.certs import KINDS, with_key
 from support.processes import Process
-from support.sns import PAUSE, Network
-from support.swarm import SECONDS, Gate, assert_complete, has_models, run
+from support.sns import Network
+from support.swarm import PAUSE, SECONDS, Gate, assert_complete, growing, has_models, run
 from swarmlearning.address import split
 from swarmlearning.api.client import SnClient
 from swarmlearning.identity.tls import client_context, peer_certificate
 from swarmlearning.ledger.bodies import Register
-from swarmlearning.ledger.chain import Chain
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.history import rounds
 
@@ -77,10 +76,8 @@ class Rotating:
         wanted = {self.net.identities[name].thumbprint for name in NODES}
 
         async def follow() -> None:
-            chain = Chain()
             async with SnClient(self.net.api(2), client_context(self.net.identities["SL-1"])) as client:
-                async for raw in client.blocks(0):
-                    chain = chain.append(raw).chain
+                async for chain in growing(client):
                     if wanted <= {known.certificate for known in network.nodes(chain.world)}:
                         return
 

@@ -9,7 +9,7 @@ from support.certs import make_workspace
 from support.local_sn import member
 from support.ports import fixed_port
 from support.processes import COMMAND, Process, Processes
-from support.swarm import SECONDS, Swarm, identity_options, run
+from support.swarm import PAUSE, SECONDS, Swarm, growing, identity_options, run
 from support.uids import uid
 from swarmlearning.address import join
 from swarmlearning.api.client import SnClient, Unavailable
@@ -26,7 +26,6 @@ from swarmlearning.ordering.etcd.member import CLIENT_SOCKET
 from swarmlearning.ordering.local import read_chain_file
 from swarmlearning.ordering.protocols import UnavailableError
 
-PAUSE = 0.05
 MOST = 5
 
 
@@ -164,8 +163,7 @@ class Network(Swarm):
         async def follow() -> None:
             nonlocal chain
             async with SnClient(self.api(number), client_context(self.identities["SL-1"])) as client:
-                async for raw in client.blocks(0):
-                    chain = chain.append(raw).chain
+                async for chain in growing(client):
                     if reached(self.training(chain)):
                         return
 

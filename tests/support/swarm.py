@@ -4,14 +4,15 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from support.certs import make_workspace
 from support.ml import CONTRACT
 from support.processes import Process, Processes, nodes, nodes_interpreter
-from swarmlearning.api.client import SnClient
+from swarmlearning.api.client import SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.ledger.chain import Chain
@@ -22,6 +23,7 @@ from swarmlearning.ordering.local import read_chain_file
 ML = Path(__file__).with_name("ml.py")
 SECONDS = 150.0
 """Until what a test waits for must have happened, on a machine under heavy load."""
+PAUSE = 0.05
 
 T = TypeVar("T")
 
@@ -150,12 +152,10 @@ class Swarm:
 
     def until_chain(self, reached: Callable[[Chain], bool]) -> Chain:
         async def follow(client: SnClient) -> Chain:
-            chain = Chain()
-            async for raw in client.blocks(0):
-                chain = chain.append(raw).chain
+            async for chain in growing(client):
                 if reached(chain):
-                    return chain
-            raise AssertionError("the stream has ended")
+                    break
+            return chain
 
         return self.ask(follow)
 
@@ -170,6 +170,17 @@ class Swarm:
         return walked[-1].chain
 
 
+async def growing(client: SnClient) -> AsyncIterator[Chain]:
+    """The chain after each block, without an end. Where an SN is too busy to go on in time, its client asks again."""
+    chain = Chain()
+    while True:
+        with suppress(Unavailable):
+            async for raw in client.blocks(chain.height + 1):
+                chain = chain.append(raw).chain
+                yield chain
+        await asyncio.sleep(PAUSE)
+
+
 def has_models(count: int, number: int) -> Callable[[Training], bool]:
     """Round `number` is in progress and has `count` models."""
 
@@ -181,7 +192,8 @@ def has_models(count: int, number: int) -> Callable[[Training], bool]:
 
 def assert_complete(sites: list[Process]) -> None:
     """All have ended with 0, and with the same model."""
-    assert [site.wait() for site in sites] == [0] * len(sites), [site.name for site in sites if site.wait()]
+    for site in sites:
+        assert site.wait() == 0, f"{site.name}\n{site.output}"
     assert len({digest(site) for site in sites}) == 1
 
 

@@ -19,7 +19,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     running = getattr(item, "funcargs", {}).get("processes")
     if report.when == "call" and report.failed and isinstance(running, Processes):
-        for process in running.started:
+        for process in sorted(running.started, key=lambda process: not process.has_failed):  # reports may be cut off
             report.sections.append((f"log of {process.name}", "\n".join(process.output.splitlines()[-LINES:])))
     return report
 

@@ -12,8 +12,7 @@ import aiohttp
 from support.certs import make_workspace, with_key
 from support.ports import fixed_port
 from support.processes import COMMAND, Process, Processes
-from support.sns import PAUSE
-from support.swarm import SECONDS, Gate, Swarm, identity_options, run
+from support.swarm import PAUSE, SECONDS, Gate, Swarm, identity_options, run
 from support.swops import only, operations, script
 from swarmlearning.identity.certificates import thumbprint
 from swarmlearning.identity.identity import Identity
