@@ -8,6 +8,7 @@ from simulation.checks import CheckWitness
 from simulation.coded import CodedWitness
 from simulation.ledger import CONTRACT
 from simulation.outersteps import StepWitness
+from simulation.prying import ReadWitness
 from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
 from simulation.unsigned import papers
@@ -56,6 +57,7 @@ class Witness:
         self.slices = SliceWitness(swarm)
         self.steps = StepWitness(swarm)
         self.checks = CheckWitness(swarm)
+        self._readers = ReadWitness(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -95,6 +97,7 @@ class Witness:
         self._advanced(before, after)
         self.slices.advanced(before, after, sender, body)
         self.checks.advanced(before, after, sender, body)
+        self._readers.advanced(before, after, sender, body)
         self.steps.advanced(before, after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)
