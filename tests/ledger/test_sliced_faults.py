@@ -232,27 +232,6 @@ def test_where_all_mergers_accuse_different_contributors_the_one_accused_most_is
     publish_and_hold(play)
 
 
-def test_where_a_merger_hangs_those_are_asked_again_that_could_not_have_a_model() -> None:
-    """All waited for one whose disk stood still, though every model could be had by then (seeds 782, 2250)."""
-    play = frozen("a", "b", "c", "d")
-    hanging, first, unusable = play.others(play.leader)
-    index = play.of(hanging)[0]
-    play.fault(play.of(first)[0], play.leader)
-    play.fault(play.of(play.leader)[0], unusable, "too-slow")
-    play.fault(play.of(unusable)[0], hanging, "structure")
-    assert mergers(play) == {hanging: len(play.slicing.slices)}
-    play.reassign(index)
-    assert (play.slice(index).merger, play.slice(index).former) == (first, (hanging,)), "not the leader"
-    assert {each.by for each in play.slicing.faults} == {play.leader, unusable}
-    play.fault(index, play.leader)
-    assert play.slice(index).merger == hanging, "others are left"
-    depose(play, first, unusable)
-    while play.leader in (hanging, first):
-        depose(play, play.leader)
-    play.reassign(index)
-    assert play.slice(index).merger != unusable, "that says something about a model"
-
-
 def test_nobody_is_left_out_of_slices_that_are_held() -> None:
     """Two cannot merge, each because of another contributor; the third has merged all, and is lost then."""
     play = frozen("a", "b", "c")
@@ -266,22 +245,6 @@ def test_nobody_is_left_out_of_slices_that_are_held() -> None:
     assert not play.slicing.excluded
     play.publish()
     assert play.result.receipt.exclusions == ()
-
-
-def test_slices_that_only_one_has_whom_nobody_can_reach_are_merged_without_it() -> None:
-    """Of two mergers one was walled off with its slices, and the other could not have its model (seed 3140)."""
-    play = opened("a", "b", "c", "d")
-    for uid in ("c", "d"):
-        play.link(uid, merges=False)
-    play.submit()
-    walled, other = sorted("ab", key=lambda uid: uid == play.leader)
-    taken = play.of(walled)
-    play.merge()
-    play.reassign(*taken)
-    assert {play.slice(index).merger for index in taken} == {other}
-    play.fault(taken[0], walled)
-    assert [part.uid for part in play.slicing.excluded] == [walled]
-    publish_and_hold(play)
 
 
 def test_the_leader_may_be_the_one_that_is_left_out_and_leads_on() -> None:

@@ -56,6 +56,11 @@ FAULTS: Final = (
         f"{CONTRACT}/assigning.py",
         ("what only the leader holds is published", "or (others and not live_holders(each, others))", ""),
         (
+            "one leader makes a merger silent",
+            "slicing.since < each.passed <= term for",
+            "slicing.since < each.passed for",
+        ),
+        (
             "who cannot merge a slice keeps it",
             "if each.merger in there and each.merger not in unable:",
             "if each.merger in there:",

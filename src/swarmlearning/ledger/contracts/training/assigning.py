@@ -80,6 +80,14 @@ def unable_to(slicing: Slicing, index: int) -> set[str]:
     return {each.by for each in slicing.faults if concerns(each, index)} | slicing.slices[index].contradicted
 
 
+def silent(slicing: Slicing, term: int) -> set[str]:
+    """The members that have said nothing about the present recipe, though a former leader has had to take a slice from
+    them: nobody waits for their word. A leader alone makes nobody silent, since that takes a new term."""
+    taken = {uid for each in slicing.slices if slicing.since < each.passed <= term for uid in each.former}
+    stated = {uid for each in slicing.slices for uid in (*each.roots, *each.seen)}
+    return taken - stated - {each.by for each in slicing.faults}
+
+
 def concerns(fault: Fault, index: int) -> bool:
     """True if its merger cannot merge this slice, for the same reason."""
     return fault.slice == index or fault.exclusion.reason not in OF_A_SLICE

@@ -180,7 +180,8 @@ class Fault(msgspec.Struct, frozen=True):
 class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A round that is merged in slices: `recipe` is the name of its present one, without those `excluded`.
 
-    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated.
+    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated. `since`: the
+    term in which the recipe became the present one.
     """
 
     round: int
@@ -190,6 +191,7 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     faults: tuple[Fault, ...] = ()
     look: int = 0
     weighed: tuple[Contributor, ...] = ()
+    since: int = 0
 
     def with_slice(self, index: int, changed: Slice) -> "Slicing":
         """A copy with this slice in the place of the one that had this index."""

@@ -36,6 +36,7 @@ from swarmlearning.ledger.contracts.training.assigning import (
     mergers,
     not_held,
     passed_on,
+    silent,
     unable_to,
 )
 from swarmlearning.ledger.contracts.training.bodies import (
@@ -170,7 +171,7 @@ def weigh(state: Training, body: Weigh, uid: str) -> Training:
     found = msgspec.structs.replace(
         slicing, look=slicing.look + 1 if body.again else 0, weighed=weighed(parts, body.coefficients)
     )
-    return _with(state, _anew(found, recipe_of(state, current, found)))
+    return _with(state, _anew(found, recipe_of(state, current, found), current.term))
 
 
 def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
@@ -269,11 +270,11 @@ def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Tra
     if not recipe.contributors or (alive(state) and not mergers(state, present)):
         return without_slices(state, current.number)
     if recipe.name != known.recipe:
-        present = _anew(present, recipe)
+        present = _anew(present, recipe, current.term)
     return state if present == slicing_of(state, current.number) else _with(state, present)
 
 
-def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
+def _anew(slicing: Slicing, recipe: Recipe, term: int) -> Slicing:
     """Nothing is stated about this recipe yet. Who has read a slice before may merge it, too, and has read it."""
     kept = slicing.weighed if slicing.weighed == recipe.contributors else ()
     slices = tuple(
@@ -282,7 +283,7 @@ def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
     contributors = {each.uid for each in recipe.contributors}
     faults = tuple(each for each in slicing.faults if each.uid in contributors)
     return msgspec.structs.replace(
-        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept
+        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept, since=term
     )
 
 
@@ -315,10 +316,11 @@ def _without_unusable(state: Training) -> Training:
 
 def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
     """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
-    all that can merge but itself, where a slice is to be merged still, or only it has one (seed 3140)."""
+    all that can merge but itself and those that keep silent (seed 490), where a slice is to be merged still, or only it
+    has one (seed 3140)."""
     reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
     organisations = {each: state.members[each].organisation for each in reporters - {uid}}
-    able = set(mergers(state, slicing))
+    able = set(mergers(state, slicing)) - (silent(slicing, state.round.term) if state.round else set())
     everybody = able - {uid} and able - {uid} <= reporters
     if everybody and not all(live_holders(each, able - {uid}) for each in slicing.slices):
         return True

@@ -1,0 +1,70 @@
+"""Rounds merged in slices whose mergers hang or can be reached by nobody: the others go on without them."""
+
+from support.slicing import depose, frozen, mergers, opened, publish_and_hold
+from swarmlearning.ledger.contracts.training.assigning import silent
+
+
+def test_where_a_merger_hangs_those_are_asked_again_that_could_not_have_a_model() -> None:
+    """All waited for one whose disk stood still, though every model could be had by then (seeds 782, 2250)."""
+    play = frozen("a", "b", "c", "d")
+    hanging, first, unusable = play.others(play.leader)
+    index = play.of(hanging)[0]
+    play.fault(play.of(first)[0], play.leader)
+    play.fault(play.of(play.leader)[0], unusable, "too-slow")
+    play.fault(play.of(unusable)[0], hanging, "structure")
+    assert mergers(play) == {hanging: len(play.slicing.slices)}
+    play.reassign(index)
+    assert (play.slice(index).merger, play.slice(index).former) == (first, (hanging,)), "not the leader"
+    assert {each.by for each in play.slicing.faults} == {play.leader, unusable}
+    play.fault(index, play.leader)
+    assert play.slice(index).merger == hanging, "others are left"
+    depose(play, first, unusable)
+    while play.leader in (hanging, first):
+        depose(play, play.leader)
+    play.reassign(index)
+    assert play.slice(index).merger != unusable, "that says something about a model"
+
+
+def test_slices_that_only_one_has_whom_nobody_can_reach_are_merged_without_it() -> None:
+    """Of two mergers one was walled off with its slices, and the other could not have its model (seed 3140)."""
+    play = opened("a", "b", "c", "d")
+    for uid in ("c", "d"):
+        play.link(uid, merges=False)
+    play.submit()
+    walled, other = sorted("ab", key=lambda uid: uid == play.leader)
+    taken = play.of(walled)
+    play.merge()
+    play.reassign(*taken)
+    assert {play.slice(index).merger for index in taken} == {other}
+    play.fault(taken[0], walled)
+    assert [part.uid for part in play.slicing.excluded] == [walled]
+    publish_and_hold(play)
+
+
+def test_who_has_said_nothing_since_a_former_leader_took_a_slice_from_it_is_not_waited_for() -> None:
+    """One was walled off, one could not have its model, and the third had a disk that stood still (seed 490)."""
+    play = opened("a", "b", "c", "d")
+    play.link(play.others("a", "b", "c")[0], merges=False)
+    play.submit()
+    finder = play.leader if play.leader in mergers(play) else "a"
+    hanging, walled = (uid for uid in mergers(play) if uid != finder)
+    play.fault(play.of(finder)[0], walled)
+    given = [index for index in play.of(hanging) if play.slice(index).passed == 0]
+    play.reassign(*given)
+    assert not play.slicing.excluded, "one leader alone could make anybody silent"
+    depose(play, *[uid for uid in (finder, walled, hanging) if uid != play.leader][:2])
+    assert [part.uid for part in play.slicing.excluded] == [walled]
+    assert not silent(play.slicing, play.round.term), "of the new recipe nobody can have said anything yet"
+
+
+def test_who_has_spoken_counts_though_a_leader_took_a_slice_from_it() -> None:
+    play = opened("a", "b", "c", "d")
+    play.link(play.others("a", "b", "c")[0], merges=False)
+    play.submit()
+    finder = play.leader if play.leader in mergers(play) else "a"
+    slow, accused = (uid for uid in mergers(play) if uid != finder)
+    play.merge(play.of(slow)[-1])
+    play.fault(play.of(finder)[0], accused)
+    play.reassign(play.of(slow)[0])
+    depose(play, *[uid for uid in (finder, slow, accused) if uid != play.leader][:2])
+    assert not play.slicing.excluded
