@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from support.network import session
 from support.slicing import InSlices, depose, frozen, opened, root
 from swarmlearning.ledger.bodies import Body, Publish, Weigh
 from swarmlearning.ledger.codes import Code
@@ -79,6 +80,22 @@ def test_what_a_merger_sees_is_no_slice_and_nobody_holds_copies_of_it() -> None:
         play.merge(0, by=merger, root_of="others")
     with pytest.raises(Rejection, match="not-merged"):
         play.hold(play.others(merger)[0], 0)
+
+
+def test_what_a_member_has_seen_is_forgotten_when_it_is_restarted() -> None:
+    """It ended with the process, and others would wait for it (seed 1323)."""
+    play = seen()
+    restarted = play.others(play.leader)[0]
+    own, other = play.of(restarted), play.of(play.leader)[0]
+    play.send_all([(restarted, session(merge_method="geomedian"))])
+    assert all(play.slice(index).seen for index in own), "only its script was restarted"
+    play.ledger.actors[restarted].incarnation += 1
+    play.ledger.register(restarted)
+    play.send(restarted, session(merge_method="geomedian"))
+    assert not any(play.slice(index).seen for index in own)
+    assert play.slice(other).seen == {play.leader: root(other)}
+    play.merge(*own)
+    play.send(play.leader, weigh(play))
 
 
 def test_of_two_that_see_a_slice_differently_nobody_lies() -> None:

@@ -1,6 +1,6 @@
 """What is to hold of rounds that are merged in slices, whoever merges, leads or lies."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from simulation import slices
 from simulation.models import name
 from simulation.violation import require
 from simulation.wayback import change_of
-from swarmlearning.ledger.bodies import Held, Publish, Reassign, ReportFault, Sliced, Weigh
+from swarmlearning.ledger.bodies import Held, OpenSession, Publish, Reassign, ReportFault, Sliced, Weigh
 from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
@@ -40,7 +40,8 @@ class SliceWitness:
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm
         self._results: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self._taken: set[tuple[int, int, int, int]] = set()
+        self._taken: dict[tuple[int, int, int, int], str] = {}
+        self._spoken: defaultdict[str, set[str]] = defaultdict(set)
         self._stated: dict[tuple[str, int], dict[str, str]] = {}
         self._found: set[tuple[str, tuple[int, ...], bool]] = set()
         self._weighed: dict[tuple[int, int, str, tuple[tuple[str, str], ...]], tuple[int, tuple[int, ...]]] = {}
@@ -54,7 +55,7 @@ class SliceWitness:
                 self._check_readers(before, after, slicing)
                 self._check_excluded(before, after, slicing, sender, body)
                 self._check_cut(slicing)
-                self._check_statements(slicing)
+                self._check_statements(slicing, sender if isinstance(body, OpenSession) else "")
             self._check_weighed(after, slicing)
             current = after.round
             if current is not None and current.number == slicing.round and slicing.recipe not in self._results:
@@ -68,6 +69,8 @@ class SliceWitness:
         """Who has merged a slice was to do so; what an honest site states is true."""
         site = self._swarm.sites.get(sender)
         honest = site is not None and not site.lies
+        if isinstance(body, Sliced | ReportFault):
+            self._spoken[body.recipe].add(sender)
         match body:
             case Sliced(round=number, recipe=recipe, slice=index, root=root, change=change):
                 found = _the(before, number).slices[index]
@@ -95,7 +98,7 @@ class SliceWitness:
                 for index in indexes:
                     taken = (after.run, number, term, index)
                     require(taken not in self._taken, f"{sender} takes slice {index} twice in term {term}")
-                    self._taken.add(taken)
+                    self._taken[taken] = body.recipe
                     given, slicing = after.slicings[-1].slices[index].merger, after.slicings[-1]
                     spare = self._spare(after, slicing, index)
                     require(given != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
@@ -110,9 +113,19 @@ class SliceWitness:
             by = {each.by for each in known.faults if each.uid == uid}
             if isinstance(body, ReportFault) and body.exclusion.uid == uid:
                 by.add(sender)
-            able = set(mergers(before, known)) & set(mergers(after, known)) - {uid}
+            able = set(mergers(before, known)) & set(mergers(after, known)) - {uid} - self._silent(after, known)
             blocked = any(able <= unable_to(known, index) | {sender} for index in range(len(known.slices)))
             require(len(by) > 1 or len(able) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
+
+    def _silent(self, state: Training, slicing: Slicing) -> set[str]:
+        """Returns those from whom a former leader has taken a slice, and who have said nothing of these models."""
+        term = state.round.term if state.round else 0
+        taken = {
+            index
+            for (run, number, then, index), recipe in self._taken.items()
+            if (run, number, recipe) == (state.run, slicing.round, slicing.recipe) and then < term
+        }
+        return {uid for index in taken for uid in slicing.slices[index].former} - self._spoken[slicing.recipe]
 
     def _check_weigh(self, before: Training, after: Training, sender: str, body: Weigh) -> None:
         """Coefficients follow from what is seen of all slices; an honest leader has that."""
@@ -222,11 +235,14 @@ class SliceWitness:
         edges = [0, *(each.stop for each in slicing.slices)]
         require([each.start for each in slicing.slices] == edges[:-1] and edges[-1] == UNITS, "slices overlap or lack")
 
-    def _check_statements(self, slicing: Slicing) -> None:
-        """No valid statement is lost, in a new term or otherwise."""
+    def _check_statements(self, slicing: Slicing, opens: str) -> None:
+        """No valid statement is lost, in a new term or otherwise; but what a site has seen in a look is, which `opens`
+        its session anew: it has been restarted."""
         for index, each in enumerate(slicing.slices):
             before = self._stated.setdefault((slicing.recipe, index), {})
             stated = each.roots | each.seen
+            if slicing.look and opens not in stated:
+                before.pop(opens, None)
             lost = before.keys() - stated.keys()
             require(not lost, f"what {sorted(lost)} stated of slice {index} of round {slicing.round} is gone")
             changed = [uid for uid, root in before.items() if stated[uid] != root]
