@@ -76,7 +76,6 @@ def test_a_demo_without_the_examples_is_refused_with_advice(monkeypatch: pytest.
         demo._check_installation()
 
 
-@pytest.mark.timeout(600)  # under 60 s on two idle cores
 def test_a_real_demo_keeps_its_promises(tmp_path: Path) -> None:
     with script_interpreter(tmp_path, f"{NODES}\n{imports('digits')}", {}) as python:
         shown = subprocess.run(

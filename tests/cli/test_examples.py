@@ -104,7 +104,6 @@ NAMES = [
 """All there are: a new one is not forgotten."""
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name in NAMES if name.values != ("digits",)])
 def test_an_example_reaches_its_accuracy_without_a_swarm_and_as_a_swarm_of_three(name: str, tmp_path: Path) -> None:
     """In one test, with an adapter where an example has that too: the framework is imported once."""

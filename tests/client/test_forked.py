@@ -74,13 +74,13 @@ def test_a_forked_process_that_trains_on_after_the_script_has_ended_opens_the_se
     with start(sl, A_CHILD_THAT_TRAINS_ON) as started:
         assert started.wait(60) == 0
         assert sl.hung_up.wait(60)
-        output, _ = started.communicate("go on\n", timeout=60)
+        output, _ = started.communicate("go on\n", timeout=150)
     assert "trained" in output
     assert (len(sl.of(Open)), sl.of(Open)[1].holds) == (2, "merged-0")
 
 
 def test_a_forked_process_does_not_disturb_the_session_of_its_script(tmp_path: Path) -> None:
     with FakeSL(tmp_path) as sl, start(sl, A_CHILD_BESIDE_IT) as started:
-        output, _ = started.communicate(timeout=60)
+        output, _ = started.communicate(timeout=150)
         assert "trained" in output
         assert (len(sl.of(Open)), len(sl.of(Sync))) == (1, 2)

@@ -68,7 +68,7 @@ class Ranks:
             self._started.append(
                 subprocess.Popen(command, env=shared | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             )
-        outputs = [process.communicate(timeout=100)[0] for process in self._started]
+        outputs = [process.communicate(timeout=300)[0] for process in self._started]
         return [(process.returncode, output) for process, output in zip(self._started, outputs, strict=True)]
 
     def kill(self, rank: int) -> None:

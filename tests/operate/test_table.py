@@ -65,5 +65,5 @@ def test_the_command_finds_all_its_tests(tmp_path: Path) -> None:
     """Pytest refuses plugins that were imported before it began. Without podman on the path no image is built."""
     environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'tools'}"}
     command = [sys.executable, "-m", "operate", "--collect-only", "-p", "no:xdist"]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
     assert set(TESTS) <= {line.partition("[")[0] for line in run.stdout.splitlines()}, run.stderr

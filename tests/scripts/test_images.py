@@ -20,7 +20,7 @@ SECONDS = 150.0
 NETWORK = "swarm"
 USER, ML_USER = "1001:1001", "1002:1002"
 """Whom nodes and trainings run as; neither is the images' user."""
-pytestmark = [needs("podman"), needs("etcd"), pytest.mark.timeout(900)]
+pytestmark = [needs("podman"), needs("etcd")]
 
 
 @pytest.fixture(scope="module")

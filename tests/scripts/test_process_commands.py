@@ -40,7 +40,7 @@ def run(home: Path, script: str, line: str) -> list[str]:
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -56,9 +56,9 @@ def test_a_killed_launcher_leaves_no_process_behind(wait_until_gone: WaitUntilGo
 
 def test_a_process_group_reported_as_ended_is_left_alone() -> None:
     with started(sys.executable, "-c", WAIT) as other:
-        subprocess.run(GUARD, input=f"+{other.pid}\n-{other.pid}\n", text=True, check=True, timeout=60)
+        subprocess.run(GUARD, input=f"+{other.pid}\n-{other.pid}\n", text=True, check=True, timeout=150)
         assert other.poll() is None
-        subprocess.run(GUARD, input=f"+{other.pid}\n", text=True, check=True, timeout=60)
+        subprocess.run(GUARD, input=f"+{other.pid}\n", text=True, check=True, timeout=150)
         assert other.wait(60) == -signal.SIGTERM
 
 
@@ -75,7 +75,7 @@ sys.stdin = Input()
 guard.main()
 print("reached the end")
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=150)
     assert shown.stdout == "reached the end\n", shown.stderr
 
 
@@ -103,7 +103,7 @@ def test_a_guarded_command_keeps_its_arguments_and_gets_no_input() -> None:
     show = "import sys; print(sys.argv[1:], sys.stdin.read())"
     reader, writer = os.pipe()
     shown = subprocess.run(
-        guard.announced([sys.executable, "-c", show, *words]), stdin=writer, capture_output=True, text=True, timeout=60
+        guard.announced([sys.executable, "-c", show, *words]), stdin=writer, capture_output=True, text=True, timeout=150
     )
     os.close(reader)
     os.close(writer)

@@ -99,6 +99,6 @@ def run_alone(script: str, **environment: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         text=True,
         check=True,
-        timeout=100,
+        timeout=300,
         env={"PYTHONPATH": ":".join(sys.path), **environment},
     )

@@ -41,8 +41,6 @@ merged = swarm.parameters
 print("DIGEST", hashlib.sha256(b"".join(np.asarray(merged[name]).tobytes() for name in sorted(merged))).hexdigest())
 """
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def run(*command: str | Path) -> str:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)

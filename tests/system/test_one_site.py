@@ -15,7 +15,7 @@ ALONE = ("--min-peers", "1", "--rounds", "2")
 
 
 def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=150, check=False)
 
 
 def test_an_address_that_no_other_site_can_connect_to_is_refused_at_the_start(swarm: Swarm) -> None:

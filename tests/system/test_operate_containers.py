@@ -22,7 +22,7 @@ DOCKERFILE = Path(__file__).parents[2] / "packaging" / "images" / "Dockerfile"
 USR, STATE = "/platform/swarm/usr", "/platform/swarm/SMLNODE"
 PYTHON_IMAGE = "localhost/python:latest"
 BUILD_STEP = "RUN pip3 install torch torchmetrics scikit-learn"
-pytestmark = [needs("podman"), pytest.mark.timeout(400)]
+pytestmark = needs("podman")
 
 
 def folders() -> str:

@@ -49,7 +49,7 @@ def test_hospitals_train_in_the_background_until_somebody_ends_them(tmp_path: Pa
         try:
             said = heard(demo, "run thorax-findings/1 trains")
             address, user, password = re.findall(r"(?m)^(?:SLM-UI|user|password) +(\S+)$", said)
-            with Person(base_url=address, timeout=60) as person:
+            with Person(base_url=address, timeout=150) as person:
                 person.log_in(user, password)
                 [run] = person.data("/experiments.json")["runs"]
                 assert (run["tags"], len(run["organisations"]), run["requested_by"]) == (["baseline", "pilot"], 3, user)

@@ -19,7 +19,7 @@ def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_
     words += [f"--{name}={value}" for name, value in identity_options(swarm.identities["SL-1"]).items()]
     home = {**os.environ, "HOME": str(tmp_path / "home")}
     first, shown = (
-        subprocess.run([*COMMAND, "report", *words], capture_output=True, text=True, timeout=60, env=home)
+        subprocess.run([*COMMAND, "report", *words], capture_output=True, text=True, timeout=150, env=home)
         for _ in range(2)
     )
     assert shown.returncode == 0, shown.stderr
@@ -36,4 +36,4 @@ def test_a_training_of_a_real_network_is_reported_over_the_network_and_from_the_
         assert record.with_suffix(".safetensors").is_file()
         assert next((data_dir / "tensorboard").rglob("events.out.tfevents.*")).stat().st_size > 100
     disk = [*COMMAND, "report", f"--data-dir={swarm.directory / 'sn'}", "--json"]
-    assert json.loads(subprocess.run(disk, capture_output=True, text=True, timeout=60).stdout) == found
+    assert json.loads(subprocess.run(disk, capture_output=True, text=True, timeout=150).stdout) == found

@@ -44,7 +44,7 @@ def ui(training: LongTraining, tmp_path_factory: pytest.TempPathFactory) -> Iter
 )
 def test_what_is_sent_is_bounded(ui: ServedUi, path: str, most_kb: int) -> None:
     cookies = {each["name"]: each["value"] for each in ui.cookies()}
-    answer = httpx.get(f"{ui.address}{path}", cookies=cookies, timeout=60)
+    answer = httpx.get(f"{ui.address}{path}", cookies=cookies, timeout=150)
     assert answer.status_code == 200
     assert len(answer.content) < most_kb * KB
 

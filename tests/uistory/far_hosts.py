@@ -1,16 +1,11 @@
 """The story with a network of its own for each host: `make e2e-ui`."""
 
-import pytest
-
 from support.checks import Check
 from support.tools import needs
 from uistory.stage import Place, stage
 from uistory.story import tell
 
-SECONDS = 900
-"""With the time in which the bundle is made, on a machine under heavy load."""
 pytestmark = [
-    pytest.mark.timeout(SECONDS),
     needs("etcd"),
     needs("netns"),
     needs("views"),
