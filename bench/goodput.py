@@ -25,7 +25,7 @@ from typing import get_args
 import msgspec
 
 from linkcuts import Cuts, Span, cuts_of, share, share_at_limit
-from linkrow import MEGABYTE, Link, limit_seconds
+from linkrow import Link, limit_seconds, travelling
 from linkswarm import STAR, LinkSwarm, Network, Site, identities_for, link_swarm, mergers, network, participant_options
 from machine import Failed, busy_seconds, run_benchmark
 from support.tools import lacks
@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
     the limit, `limit_s` without cuts; `star_share`: with one merging site. `rounds` were merged, from `contributors`
     sites each (mean); `rounds_lost` had a result that nobody could get, or none. `killed` died at `killed_at_s`.
     `cores` were busy with the swarm, `other_cores` with other work. `transfer` and `back`: how values travel to those
-    who merge, and back; the limit is that of whole models.
+    who merge, and back; the limit is that of so many bytes.
     """
 
     nodes: int
@@ -105,6 +105,11 @@ class Plan:
         """Each site's."""
         return [Link(self.mbit, self.mbit)] * self.nodes
 
+    @property
+    def limit(self) -> float:
+        """Seconds of a round, at least, without cuts."""
+        return limit_seconds(travelling(self.mb, self.transfer), self.links, travelling(self.mb, self.back))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -134,9 +139,8 @@ async def measure(folder: Path, plan: Plan) -> Outcome:
         if star.mergers > 1:
             print(f"goodput: star_share is absent: {STAR} makes no star", file=sys.stderr)
             star = None
-    limit = limit_seconds(plan.mb * MEGABYTE, plan.links)
     victim, death = plan.death
-    at_limit = share_at_limit(plan.cuts, limit, plan.train, plan.seconds, {victim: death})
+    at_limit = share_at_limit(plan.cuts, plan.limit, plan.train, plan.seconds, {victim: death})
     return Outcome(
         nodes=plan.nodes,
         mb=plan.mb,
@@ -158,7 +162,7 @@ async def measure(folder: Path, plan: Plan) -> Outcome:
         rounds_lost=run.lost,
         contributors=round(run.contributors, 2),
         each_share={name: round(each, 3) for name, each in run.shares.items()},
-        limit_s=round(limit, 2),
+        limit_s=round(plan.limit, 2),
         cores=round(run.cores, 2),
         other_cores=round(run.other_cores, 2),
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from swarmlearning.choices import MergeMethod, Transfer, TransferBack
+from swarmlearning.merge.coding import coded_size
 
 MEGABYTE = 10**6
 FORM = re.compile(r"(\d+)x(\d+)@([\d.]+)(?:/([\d.]+))?((?:,[a-z]+[0-9]*(?:/int8)?(?:=[\d.]+)?)*)")
@@ -145,7 +146,13 @@ def _with(row: Row, key: str, value: float | None, name: str) -> Row:
     raise ValueError(f"{name}: {key} is no property of a row, or lacks its number")
 
 
-def limit_seconds(size: int, links: Sequence[Link]) -> float:
+def travelling(mb: int, transfer: Transfer) -> int:
+    """Bytes in which the values of a model of float32 travel that has `mb` megabytes; its header is not counted."""
+    size = mb * MEGABYTE
+    return size if transfer == "float32" else coded_size(transfer, size // 4)
+
+
+def limit_seconds(size: int, links: Sequence[Link], back: int | None = None) -> float:
     """Seconds in which a model of `size` bytes can be averaged over these links, at least, whatever site merges what.
 
     Site i merges the share w_i of the model. It sends the rest of its own, 1 - w_i, to those who merge that, and its
@@ -155,6 +162,13 @@ def limit_seconds(size: int, links: Sequence[Link]) -> float:
     All sites then end at once, after 2 (N - 1) · S / Σ r_i; unless a site is so slow that S / r_i is longer: it merges
     nothing, and everybody waits for its model and its result, which flow at the same time. With equal links it is
     2 (N - 1) / N · S / R, and S / R for two sites.
+
+    `back`: the bytes of the result, where it travels in fewer or more of them than each model, B in place of S. All
+    that is sent is then (N - 1) (S + B), and a site alone moves the larger of both one way or the other; or, with so
+    few sites that merging a share spares it more than that costs, (N - 1) / N · (S + B).
     """
     rates = [link.bytes_per_second for link in links]
-    return max(size / min(rates), 2 * (len(rates) - 1) * size / sum(rates))
+    back = size if back is None else back
+    others = len(rates) - 1
+    alone = min(max(size, back), others * (size + back) / len(rates))
+    return max(alone / min(rates), others * (size + back) / sum(rates))

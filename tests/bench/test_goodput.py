@@ -96,4 +96,5 @@ def test_goodput_prints_a_json_line() -> None:
     assert 0 < line.limit_share < 1
     assert 2 <= line.killed_at_s <= 6
     assert line.rounds > 0
+    assert line.limit_s == pytest.approx(2 / 3 * (132_814 + 257_814) / 3.75e6, abs=0.005)  # int4 there, int8 back
     assert 1 < line.contributors <= 3

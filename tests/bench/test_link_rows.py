@@ -5,7 +5,9 @@ import pytest
 from support.benchmarks import names_in
 
 NAMES = names_in("linkrow.py")
-parse, limit_seconds, Link, ROWS = (NAMES[name] for name in ("parse", "limit_seconds", "Link", "ROWS"))
+parse, limit_seconds, travelling, Link, ROWS = (
+    NAMES[name] for name in ("parse", "limit_seconds", "travelling", "Link", "ROWS")
+)
 MB = 10**6
 
 
@@ -81,6 +83,41 @@ def test_no_share_of_the_model_is_faster_than_the_limit() -> None:
     best = min(seconds((a, b, steps - a - b)) for a in range(steps + 1) for b in range(steps + 1 - a))
     assert best == pytest.approx(limit_seconds(size, links), rel=0.01)
     assert best >= limit_seconds(size, links)
+
+
+@pytest.mark.parametrize("sites", [2, 3, 4, 8])
+@pytest.mark.parametrize("back", [1, 2, 5, 10, 20, 50, 100])
+def test_no_share_is_faster_than_the_limit_where_results_have_other_sizes_than_models(sites: int, back: int) -> None:
+    """The formula beside shares of 0 to 1 of one site that is slower than the others, which merge the rest alike."""
+    size, steps = 10, 400
+    for slower in (1, 2, 20):
+        links = [Link(1, 1), *[Link(slower, slower)] * (sites - 1)]
+
+        def seconds(share: float, rate: float) -> float:
+            """What a site moves that merges this share: in the direction in which that is more."""
+            sent = (1 - share) * size + (sites - 1) * share * back
+            received = (sites - 1) * share * size + (1 - share) * back
+            return max(sent, received) / rate
+
+        rates = [link.bytes_per_second for link in links]
+        best = min(
+            max(seconds(step / steps, rates[0]), seconds((1 - step / steps) / (sites - 1), rates[1]))
+            for step in range(steps + 1)
+        )
+        assert best >= limit_seconds(size, links, back) * (1 - 1e-9)
+        if slower == 1:
+            equal = max(seconds(1 / sites, rates[0]), seconds(1 / sites, rates[1]))
+            assert equal == pytest.approx(limit_seconds(size, links, back))
+
+
+def test_coded_values_travel_in_fewer_bytes() -> None:
+    """64 values share a scale of two bytes."""
+    assert [travelling(64, each) for each in ("float32", "bfloat16", "int8", "int4")] == [
+        64 * MB,
+        32 * MB,
+        16 * MB + 500_000,
+        8 * MB + 500_000,
+    ]
 
 
 def test_one_merging_site_takes_and_gives_all_other_models() -> None:
