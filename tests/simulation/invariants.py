@@ -9,6 +9,7 @@ from simulation.coded import CodedWitness
 from simulation.ledger import CONTRACT
 from simulation.outersteps import StepWitness
 from simulation.prying import ReadWitness
+from simulation.reads import Reads
 from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
 from simulation.unsigned import papers
@@ -58,6 +59,7 @@ class Witness:
         self.steps = StepWitness(swarm)
         self.checks = CheckWitness(swarm)
         self._readers = ReadWitness(swarm)
+        self.reads = Reads(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -98,6 +100,8 @@ class Witness:
         self.slices.advanced(before, after, sender, body)
         self.checks.advanced(before, after, sender, body)
         self._readers.advanced(before, after, sender, body)
+        if self._swarm.sliced:
+            self.reads.advanced(before, after, sender, body)
         self.steps.advanced(before, after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)

@@ -19,6 +19,8 @@ STRUCK = {
     "check that finds a lie",
     "models weighed",
     "models weighed again",
+    "read that is tried",
+    "read that is tried (refused)",
     *("crash", "freeze", "die", "vanish", "fill", "stick", "cut", "split", "wall off", "drip", "trickle", "lose file"),
     "crash of a leader",
 }
