@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from simulation import wayback
 from simulation.checks import CheckWitness
 from simulation.coded import CodedWitness
+from simulation.early import EarlyResults
 from simulation.ledger import CONTRACT
 from simulation.outersteps import StepWitness
 from simulation.prying import ReadWitness
@@ -60,6 +61,7 @@ class Witness:
         self.checks = CheckWitness(swarm)
         self._readers = ReadWitness(swarm)
         self.reads = Reads(swarm)
+        self.early = EarlyResults(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -102,6 +104,7 @@ class Witness:
         self._readers.advanced(before, after, sender, body)
         if self._swarm.sliced:
             self.reads.advanced(before, after, sender, body)
+            self.early.advanced(after)
         self.steps.advanced(before, after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)

@@ -22,7 +22,7 @@ from swarmlearning.tensors.digest import Layout
 if TYPE_CHECKING:
     from simulation.swarm import Swarm
 
-TRIED: Final = 0.15
+TRIED: Final = 0.12
 """The probability that somebody tries to read something after a block."""
 OLDEST: Final = 60
 """Blocks that have passed at most since what is tried was to be read, or not yet."""

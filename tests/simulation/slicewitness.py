@@ -56,6 +56,7 @@ class SliceWitness:
                 self._check_excluded(before, after, slicing, sender, body)
                 self._check_cut(slicing)
                 self._check_statements(slicing, sender if isinstance(body, OpenSession) else "")
+            self._check_given_on(after, slicing)
             self._check_weighed(after, slicing)
             current = after.round
             if current is not None and current.number == slicing.round and slicing.recipe not in self._results:
@@ -215,6 +216,18 @@ class SliceWitness:
                     spare = self._spare(after, slicing, index)
                     require(not spare, f"{uid} reads all of round {slicing.round}, and {spare} could have merged")
 
+    def _check_given_on(self, state: Training, slicing: Slicing) -> None:
+        """Slices of a lost merger go to others at once, where these lack them and can merge them."""
+        lost = {each.merger for each in slicing.slices if not _is_there(state, each.merger)}
+        result = state.result
+        if not lost or (result is not None and result.closed.number == slicing.round and result.holders):
+            return
+        able = set(mergers(state, slicing))
+        for index, each in enumerate(slicing.slices):
+            if each.merger in lost and able.isdisjoint(each.holders):
+                takers = sorted(able - unable_to(slicing, index))
+                require(not takers, f"slice {index} stays with {each.merger}, which is lost, and not with {takers}")
+
     def _check_shares(self, state: Training, slicing: Slicing) -> None:
         """Nobody gets more than twice the mean share by its own word."""
         able = [uid for uid in mergers(state, slicing) if state.members[uid].present]
@@ -326,6 +339,10 @@ def _contributors(state: Training, current: Round, known: Slicing, body: object)
     uids = {one.uid for one in recipe_of(state, current, known).contributors}
     accused = {each.uid for each in known.faults} | {body.exclusion.uid} if isinstance(body, ReportFault) else set()
     return uids - accused
+
+
+def _is_there(state: Training, uid: str) -> bool:
+    return uid in state.members and state.members[uid].alive
 
 
 def _roots(recipe: Recipe, slicing: Slicing) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ STRUCK = {
     "models weighed",
     "models weighed again",
     "read that is tried",
+    "result that is published too early",
     "read that is tried (refused)",
     *("crash", "freeze", "die", "vanish", "fill", "stick", "cut", "split", "wall off", "drip", "trickle", "lose file"),
     "crash of a leader",
