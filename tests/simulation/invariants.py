@@ -9,7 +9,6 @@ from simulation.coded import CodedWitness
 from simulation.early import EarlyResults
 from simulation.ledger import CONTRACT
 from simulation.outersteps import StepWitness
-from simulation.prying import ReadWitness
 from simulation.reads import Reads
 from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
@@ -59,7 +58,6 @@ class Witness:
         self.slices = SliceWitness(swarm)
         self.steps = StepWitness(swarm)
         self.checks = CheckWitness(swarm)
-        self._readers = ReadWitness(swarm)
         self.reads = Reads(swarm)
         self.early = EarlyResults(swarm)
 
@@ -101,7 +99,6 @@ class Witness:
         self._advanced(before, after)
         self.slices.advanced(before, after, sender, body)
         self.checks.advanced(before, after, sender, body)
-        self._readers.advanced(before, after, sender, body)
         if self._swarm.sliced:
             self.reads.advanced(before, after, sender, body)
             self.early.advanced(after)
