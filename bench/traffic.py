@@ -140,6 +140,11 @@ def picture(task: Task, courses: dict[str, list[Course]]) -> str:
     )
 
 
+def _short(name: str) -> str:
+    """For the margin of a plot."""
+    return name.replace("float32", "f32").replace(" of the rounds", "")
+
+
 def _mean_line(courses: Sequence[Course]) -> list[tuple[float, float]]:
     points = zip(*(each.points for each in courses), strict=True)
     return [(same[0].sent + same[0].received, statistics.mean(each.figure for each in same)) for same in points]
@@ -166,7 +171,7 @@ def main() -> None:
             pictured[found.way] = courses
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            shown = {way.name: pictured[way.name] for way in ways("") if way.name in pictured}
+            shown = {_short(way.name): pictured[way.name] for way in ways("") if way.name in pictured}
             (options.out / f"traffic-{name}.svg").write_text(picture(task, shown))
 
 

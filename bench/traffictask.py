@@ -104,11 +104,11 @@ class Block(nn.Module):
 
 
 def resnet() -> nn.Module:
-    """A small ResNet with batch norm: 78,000 parameters."""
+    """A small ResNet with batch norm: 210,000 parameters."""
     return nn.Sequential(
         *(nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()),
-        *(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+        *(Block(16, 16, 1), Block(16, 32, 2), Block(32, 128, 2)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10)),
     )
 
 
