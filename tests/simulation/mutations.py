@@ -55,11 +55,7 @@ FAULTS: Final = (
     *faults_in(
         f"{CONTRACT}/assigning.py",
         ("what only the leader holds is published", "or (others and not live_holders(each, others))", ""),
-        (
-            "one leader makes a merger silent",
-            "slicing.since < each.passed <= term for",
-            "slicing.since < each.passed for",
-        ),
+        ("one leader makes a merger silent", "in slicing.taken.items() if then < term}", "in slicing.taken.items()}"),
         (
             "who cannot merge a slice keeps it",
             "if each.merger in there and each.merger not in unable:",

@@ -40,7 +40,8 @@ class SliceWitness:
     def __init__(self, swarm: "Swarm") -> None:
         self._swarm = swarm
         self._results: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self._taken: dict[tuple[int, int, int, int], str] = {}
+        self._taken: set[tuple[int, int, int, int]] = set()
+        self._slow: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._spoken: defaultdict[str, set[str]] = defaultdict(set)
         self._stated: dict[tuple[str, int], dict[str, str]] = {}
         self._found: set[tuple[str, tuple[int, ...], bool]] = set()
@@ -99,7 +100,8 @@ class SliceWitness:
                 for index in indexes:
                     taken = (after.run, number, term, index)
                     require(taken not in self._taken, f"{sender} takes slice {index} twice in term {term}")
-                    self._taken[taken] = body.recipe
+                    self._taken.add(taken)
+                    self._slow[body.recipe].setdefault(_the(before, number).slices[index].merger, term)
                     given, slicing = after.slicings[-1].slices[index].merger, after.slicings[-1]
                     spare = self._spare(after, slicing, index)
                     require(given != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
@@ -114,19 +116,14 @@ class SliceWitness:
             by = {each.by for each in known.faults if each.uid == uid}
             if isinstance(body, ReportFault) and body.exclusion.uid == uid:
                 by.add(sender)
-            able = set(mergers(before, known)) & set(mergers(after, known)) - {uid} - self._silent(after, known)
+            able = set(mergers(before, known)) & set(mergers(after, known)) - {uid} - self._silent(after, known.recipe)
             blocked = any(able <= unable_to(known, index) | {sender} for index in range(len(known.slices)))
             require(len(by) > 1 or len(able) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
 
-    def _silent(self, state: Training, slicing: Slicing) -> set[str]:
+    def _silent(self, state: Training, recipe: str) -> set[str]:
         """Returns those from whom a former leader has taken a slice, and who have said nothing of these models."""
         term = state.round.term if state.round else 0
-        taken = {
-            index
-            for (run, number, then, index), recipe in self._taken.items()
-            if (run, number, recipe) == (state.run, slicing.round, slicing.recipe) and then < term
-        }
-        return {uid for index in taken for uid in slicing.slices[index].former} - self._spoken[slicing.recipe]
+        return {uid for uid, then in self._slow[recipe].items() if then < term} - self._spoken[recipe]
 
     def _check_weigh(self, before: Training, after: Training, sender: str, body: Weigh) -> None:
         """Coefficients follow from what is seen of all slices; an honest leader has that."""

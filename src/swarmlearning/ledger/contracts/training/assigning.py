@@ -83,9 +83,8 @@ def unable_to(slicing: Slicing, index: int) -> set[str]:
 def silent(slicing: Slicing, term: int) -> set[str]:
     """The members that have said nothing about the present recipe, though a former leader has had to take a slice from
     them: nobody waits for their word. A leader alone makes nobody silent, since that takes a new term."""
-    taken = {uid for each in slicing.slices if slicing.since < each.passed <= term for uid in each.former}
     stated = {uid for each in slicing.slices for uid in (*each.roots, *each.seen)}
-    return taken - stated - {each.by for each in slicing.faults}
+    return {uid for uid, then in slicing.taken.items() if then < term} - stated - {each.by for each in slicing.faults}
 
 
 def concerns(fault: Fault, index: int) -> bool:
@@ -108,7 +107,8 @@ def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: 
         raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slice {index}")
     given = _Loads(slicing).given(found, takers, last=found.former)
     faults = tuple(each for each in slicing.faults if each.by != given.merger or not each.may_pass)
-    slicing = msgspec.structs.replace(slicing, faults=faults)
+    taken = {found.merger: term, **slicing.taken}
+    slicing = msgspec.structs.replace(slicing, faults=faults, taken=taken)
     return slicing.with_slice(index, msgspec.structs.replace(given, passed=term + 1))
 
 

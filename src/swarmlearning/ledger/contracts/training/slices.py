@@ -180,8 +180,8 @@ class Fault(msgspec.Struct, frozen=True):
 class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A round that is merged in slices: `recipe` is the name of its present one, without those `excluded`.
 
-    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated. `since`: the
-    term in which the recipe became the present one.
+    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated. `taken`: the
+    members from which a leader has taken a slice of the present recipe, and the first term in which one did.
     """
 
     round: int
@@ -191,7 +191,7 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     faults: tuple[Fault, ...] = ()
     look: int = 0
     weighed: tuple[Contributor, ...] = ()
-    since: int = 0
+    taken: dict[str, int] = msgspec.field(default_factory=dict)
 
     def with_slice(self, index: int, changed: Slice) -> "Slicing":
         """A copy with this slice in the place of the one that had this index."""

@@ -171,7 +171,7 @@ def weigh(state: Training, body: Weigh, uid: str) -> Training:
     found = msgspec.structs.replace(
         slicing, look=slicing.look + 1 if body.again else 0, weighed=weighed(parts, body.coefficients)
     )
-    return _with(state, _anew(found, recipe_of(state, current, found), current.term))
+    return _with(state, _anew(found, recipe_of(state, current, found)))
 
 
 def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
@@ -279,11 +279,11 @@ def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Tra
     if not recipe.contributors or (alive(state) and not mergers(state, present)):
         return without_slices(state, current.number)
     if recipe.name != known.recipe:
-        present = _anew(present, recipe, current.term)
+        present = _anew(present, recipe)
     return state if present == slicing_of(state, current.number) else _with(state, present)
 
 
-def _anew(slicing: Slicing, recipe: Recipe, term: int) -> Slicing:
+def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
     """Nothing is stated about this recipe yet. Who has read a slice before may merge it, too, and has read it."""
     kept = slicing.weighed if slicing.weighed == recipe.contributors else ()
     slices = tuple(
@@ -292,7 +292,7 @@ def _anew(slicing: Slicing, recipe: Recipe, term: int) -> Slicing:
     contributors = {each.uid for each in recipe.contributors}
     faults = tuple(each for each in slicing.faults if each.uid in contributors)
     return msgspec.structs.replace(
-        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept, since=term
+        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept, taken={}
     )
 
 
