@@ -1,7 +1,17 @@
 """Rounds merged in slices whose mergers hang or can be reached by nobody: the others go on without them."""
 
-from support.slicing import depose, frozen, mergers, opened, publish_and_hold
+from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold
 from swarmlearning.ledger.contracts.training.assigning import silent
+
+
+def with_three_mergers() -> tuple[InSlices, str, str, str]:
+    """Round 0 is cut among three of four members; the first of these is the leader if it merges."""
+    play = opened("a", "b", "c", "d")
+    play.link(play.others("a", "b", "c")[0], merges=False)
+    play.submit()
+    first = play.leader if play.leader in mergers(play) else "a"
+    second, third = (uid for uid in mergers(play) if uid != first)
+    return play, first, second, third
 
 
 def test_where_a_merger_hangs_those_are_asked_again_that_could_not_have_a_model() -> None:
@@ -43,11 +53,7 @@ def test_slices_that_only_one_has_whom_nobody_can_reach_are_merged_without_it() 
 
 def test_who_has_said_nothing_since_a_former_leader_took_a_slice_from_it_is_not_waited_for() -> None:
     """One was walled off, one could not have its model, and the third had a disk that stood still (seed 490)."""
-    play = opened("a", "b", "c", "d")
-    play.link(play.others("a", "b", "c")[0], merges=False)
-    play.submit()
-    finder = play.leader if play.leader in mergers(play) else "a"
-    hanging, walled = (uid for uid in mergers(play) if uid != finder)
+    play, finder, hanging, walled = with_three_mergers()
     play.fault(play.of(finder)[0], walled)
     given = [index for index in play.of(hanging) if play.slice(index).passed == 0]
     play.reassign(*given)
@@ -58,11 +64,7 @@ def test_who_has_said_nothing_since_a_former_leader_took_a_slice_from_it_is_not_
 
 
 def test_who_has_spoken_counts_though_a_leader_took_a_slice_from_it() -> None:
-    play = opened("a", "b", "c", "d")
-    play.link(play.others("a", "b", "c")[0], merges=False)
-    play.submit()
-    finder = play.leader if play.leader in mergers(play) else "a"
-    slow, accused = (uid for uid in mergers(play) if uid != finder)
+    play, finder, slow, accused = with_three_mergers()
     play.merge(play.of(slow)[-1])
     play.fault(play.of(finder)[0], accused)
     play.reassign(play.of(slow)[0])

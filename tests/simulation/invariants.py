@@ -58,8 +58,8 @@ class Witness:
         self.slices = SliceWitness(swarm)
         self.steps = StepWitness(swarm)
         self.checks = CheckWitness(swarm)
-        self.reads = Reads(swarm)
-        self.early = EarlyResults(swarm)
+        self._reads = Reads(swarm)
+        self._early = EarlyResults(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -100,8 +100,8 @@ class Witness:
         self.slices.advanced(before, after, sender, body)
         self.checks.advanced(before, after, sender, body)
         if self._swarm.sliced:
-            self.reads.advanced(before, after, sender, body)
-            self.early.advanced(after)
+            self._reads.advanced(before, after, sender, body)
+            self._early.advanced(after)
         self.steps.advanced(before, after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)

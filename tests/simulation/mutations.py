@@ -55,7 +55,11 @@ FAULTS: Final = (
     *faults_in(
         f"{CONTRACT}/assigning.py",
         ("what only the leader holds is published", "or (others and not live_holders(each, others))", ""),
-        ("one leader makes a merger silent", "in slicing.taken.items() if then < term}", "in slicing.taken.items()}"),
+        (
+            "one leader makes a merger silent",
+            "in slicing.taken_from.items() if then < term}",
+            "in slicing.taken_from.items()}",
+        ),
         (
             "who cannot merge a slice keeps it",
             "if each.merger in there and each.merger not in unable:",

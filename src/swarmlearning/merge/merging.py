@@ -195,12 +195,12 @@ def _common_header(
     headers: dict[str, Header] = {}
     unusable: dict[str, Exclusion] = {}
     coding = next((source.coding for source in sources if source.coding), None)
-    changed = first_bytes(previous, coding.header.data_start) if previous and coding else b""
+    base_header = first_bytes(previous, coding.header.data_start) if previous and coding else b""
     for source in sources:
         try:
             if source.coding is None:
                 headers[source.uid] = read_header(source.path)
-            elif first_bytes(source.path, len(changed)) == changed:
+            elif first_bytes(source.path, len(base_header)) == base_header:
                 headers[source.uid] = source.coding.header
             else:  # it is left out where rounds are merged in slices, too
                 text = "its header is another one than that of the model which it changes"

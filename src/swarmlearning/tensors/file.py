@@ -256,7 +256,7 @@ def read_header(path: Path) -> Header:
 
 
 def first_bytes(path: Path, length: int) -> bytes:
-    """Raises TensorFileError, also where the file is shorter."""
+    """The beginning of a file. Raises TensorFileError, also where the file is shorter."""
     with _opened(path) as fd:
         row = np.empty(length, dtype=np.uint8)
         if not read_at(fd, row.data, 0):

@@ -84,7 +84,8 @@ def silent(slicing: Slicing, term: int) -> set[str]:
     """The members that have said nothing about the present recipe, though a former leader has had to take a slice from
     them: nobody waits for their word. A leader alone makes nobody silent, since that takes a new term."""
     stated = {uid for each in slicing.slices for uid in (*each.roots, *each.seen)}
-    return {uid for uid, then in slicing.taken.items() if then < term} - stated - {each.by for each in slicing.faults}
+    taken_from = {uid for uid, then in slicing.taken_from.items() if then < term}
+    return taken_from - stated - {each.by for each in slicing.faults}
 
 
 def concerns(fault: Fault, index: int) -> bool:
@@ -107,8 +108,8 @@ def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: 
         raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slice {index}")
     given = _Loads(slicing).given(found, takers, last=found.former)
     faults = tuple(each for each in slicing.faults if each.by != given.merger or not each.may_pass)
-    taken = {found.merger: term, **slicing.taken}
-    slicing = msgspec.structs.replace(slicing, faults=faults, taken=taken)
+    taken_from = {found.merger: term, **slicing.taken_from}
+    slicing = msgspec.structs.replace(slicing, faults=faults, taken_from=taken_from)
     return slicing.with_slice(index, msgspec.structs.replace(given, passed=term + 1))
 
 

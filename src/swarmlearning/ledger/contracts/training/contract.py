@@ -118,9 +118,6 @@ def _open_session(world: World, contract: str, body: OpenSession, tx: Tx) -> Wor
         identity=identity,
         organisation=tx.signer.organisation,
     )
-    known = state.members.get(tx.sender)
-    if known and known.incarnation != tx.incarnation:
-        opened = slicing.forget_looks(opened, tx.sender)
     return world.with_entries({f"training/{contract}": opened})
 
 

@@ -31,7 +31,8 @@ UNMEASURED: Final = -1
 
 
 class MergeMode(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Milliseconds that a round takes with one leader (`leader_ms`) and in slices (`sliced_ms`); 0: unknown.
+    """Whether a round is merged in slices or by one leader, and what rounds take: milliseconds with one leader
+    (`leader_ms`) and in slices (`sliced_ms`); 0: unknown.
 
     `sliced`: how round `round` is to be merged, -1 before the first one. `frozen_ms`: when its contributors were fixed;
     0 before that, and `UNMEASURED` where nothing is to be learned from it. `tried`: the last round that was merged in
@@ -51,7 +52,7 @@ class MergeMode(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.frozen_ms > 0
 
     def decided(self, number: int, fetched: int, by_links_ms: int | None) -> "MergeMode":
-        """Those in round `number`, in which a leader alone would fetch so many bytes; see `ms_of_one`."""
+        """That of round `number`, in which a leader alone would fetch so many bytes; see `ms_of_one`."""
         sliced = self._prefers_slices(number, fetched, by_links_ms)
         return msgspec.structs.replace(self, round=number, sliced=sliced, frozen_ms=0)
 

@@ -24,6 +24,7 @@ from swarmlearning.ledger.contracts.training.terms import ANEW, differs, with_se
 from swarmlearning.ledger.contracts.training.transitions import (
     collecting_again,
     elect_leader,
+    forget_looks,
     freeze_if_complete,
     holds,
     is_round_zero,
@@ -64,7 +65,7 @@ def open_session(
     )
     state = msgspec.structs.replace(with_session(state, member), network=network)
     if known and known.incarnation != incarnation:
-        state = changed_address(state, uid)
+        state = forget_looks(changed_address(state, uid), uid)
     if state.round is None and not state.over and enough(state, present_members(state)):
         state = open_round(state, number=0, base="", now_ms=now_ms)
     return freeze_if_complete(elect_leader(state))

@@ -180,8 +180,9 @@ class Fault(msgspec.Struct, frozen=True):
 class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A round that is merged in slices: `recipe` is the name of its present one, without those `excluded`.
 
-    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated. `taken`: the
-    members from which a leader has taken a slice of the present recipe, and the first term in which one did.
+    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated.
+    `taken_from`: the members from which a leader has taken a slice of the present recipe, and the first term in which
+    one did.
     """
 
     round: int
@@ -191,11 +192,19 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     faults: tuple[Fault, ...] = ()
     look: int = 0
     weighed: tuple[Contributor, ...] = ()
-    taken: dict[str, int] = msgspec.field(default_factory=dict)
+    taken_from: dict[str, int] = msgspec.field(default_factory=dict)
 
     def with_slice(self, index: int, changed: Slice) -> "Slicing":
         """A copy with this slice in the place of the one that had this index."""
         slices = (*self.slices[:index], changed, *self.slices[index + 1 :])
+        return msgspec.structs.replace(self, slices=slices)
+
+    def without_seen_by(self, uid: str) -> "Slicing":
+        """A copy in which this member has seen nothing in a look."""
+        slices = tuple(
+            msgspec.structs.replace(each, seen={by: seen for by, seen in each.seen.items() if by != uid})
+            for each in self.slices
+        )
         return msgspec.structs.replace(self, slices=slices)
 
 

@@ -210,15 +210,6 @@ def follow(state: Training, now_ms: int) -> Training:
     return state if given == state.slicings else msgspec.structs.replace(state, slicings=given)
 
 
-def forget_looks(state: Training, uid: str) -> Training:
-    """What a member has seen in a look ended with its process (seed 1323): it has to look anew, or another one."""
-    looked = [each for each in state.slicings if each.look and any(uid in one.seen for one in each.slices)]
-    for each in looked:
-        slices = tuple(msgspec.structs.replace(one, seen=_without(one.seen, uid)) for one in each.slices)
-        state = _with(state, msgspec.structs.replace(each, slices=slices))
-    return state
-
-
 def is_to_be_sliced(state: Training, number: int) -> bool:
     """True if this round is to be merged in slices, as far as is known: nobody may read a whole model of it."""
     return state.merge_mode is not None and state.merge_mode.round == number and state.merge_mode.sliced
@@ -292,7 +283,7 @@ def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
     contributors = {each.uid for each in recipe.contributors}
     faults = tuple(each for each in slicing.faults if each.uid in contributors)
     return msgspec.structs.replace(
-        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept, taken={}
+        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept, taken_from={}
     )
 
 
@@ -358,10 +349,6 @@ def _blocking(state: Training, slicing: Slicing) -> dict[str, Exclusion]:
         worst = max(faults, key=lambda fault: (counts[fault.uid], place(state, fault.uid)))
         return {worst.uid: worst.exclusion}
     return {}
-
-
-def _without(stated: dict[str, str], uid: str) -> dict[str, str]:
-    return {each: root for each, root in stated.items() if each != uid}
 
 
 def _round_of(state: Training, number: int) -> Round:

@@ -183,6 +183,12 @@ def without_slices(state: Training, number: int) -> Training:
     return msgspec.structs.replace(state, slicings=slicings, merge_mode=state.merge_mode.without_slices(number))
 
 
+def forget_looks(state: Training, uid: str) -> Training:
+    """What a member has seen in a look ended with its process (seed 1323): it has to look anew, or another one."""
+    slicings = tuple(each.without_seen_by(uid) if each.look else each for each in state.slicings)
+    return state if slicings == state.slicings else msgspec.structs.replace(state, slicings=slicings)
+
+
 def are_enough(
     state: Training, accused: str, reporters: Mapping[str, str], needed: int = 2, organisations: int = 2
 ) -> bool:
