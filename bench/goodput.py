@@ -25,7 +25,7 @@ from typing import get_args
 import msgspec
 
 from linkcuts import Cuts, Span, cuts_of, share, share_at_limit
-from linkrow import Link, limit_seconds, travelling
+from linkrow import Link, limit_seconds, wire_bytes
 from linkswarm import STAR, LinkSwarm, Network, Site, identities_for, link_swarm, mergers, network, participant_options
 from machine import Failed, busy_seconds, run_benchmark
 from support.tools import lacks
@@ -108,7 +108,7 @@ class Plan:
     @property
     def limit(self) -> float:
         """Seconds of a round, at least, without cuts."""
-        return limit_seconds(travelling(self.mb, self.transfer), self.links, travelling(self.mb, self.back))
+        return limit_seconds(wire_bytes(self.mb, self.transfer), self.links, wire_bytes(self.mb, self.back))
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,8 @@ def _with(row: Row, key: str, value: float | None, name: str) -> Row:
     raise ValueError(f"{name}: {key} is no property of a row, or lacks its number")
 
 
-def travelling(mb: int, transfer: Transfer) -> int:
-    """Bytes in which the values of a model of float32 travel that has `mb` megabytes; its header is not counted."""
+def wire_bytes(mb: int, transfer: Transfer) -> int:
+    """Bytes on the wire of the values of a float32 model of `mb` megabytes; its header is not counted."""
     size = mb * MEGABYTE
     return size if transfer == "float32" else coded_size(transfer, size // 4)
 

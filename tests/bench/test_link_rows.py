@@ -5,8 +5,8 @@ import pytest
 from support.benchmarks import names_in
 
 NAMES = names_in("linkrow.py")
-parse, limit_seconds, travelling, Link, ROWS = (
-    NAMES[name] for name in ("parse", "limit_seconds", "travelling", "Link", "ROWS")
+parse, limit_seconds, wire_bytes, Link, ROWS = (
+    NAMES[name] for name in ("parse", "limit_seconds", "wire_bytes", "Link", "ROWS")
 )
 MB = 10**6
 
@@ -112,7 +112,7 @@ def test_no_share_is_faster_than_the_limit_where_results_have_other_sizes_than_m
 
 def test_coded_values_travel_in_fewer_bytes() -> None:
     """64 values share a scale of two bytes."""
-    assert [travelling(64, each) for each in ("float32", "bfloat16", "int8", "int4")] == [
+    assert [wire_bytes(64, each) for each in ("float32", "bfloat16", "int8", "int4")] == [
         64 * MB,
         32 * MB,
         16 * MB + 500_000,

@@ -1,4 +1,4 @@
-"""Sums over ranges: together they give what the whole merge finds, and what another site sends is looked at first."""
+"""Sums over ranges: together they give what the whole merge finds, and what another site sends is examined first."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from merge.model_files import Model, line, noise, random_models, ranges, save, sources
 from swarmlearning.merge.arithmetic import GRID
-from swarmlearning.merge.geomedian import Look, begin, settle
+from swarmlearning.merge.geomedian import Survey, begin, settle
 from swarmlearning.merge.influence import influences
 from swarmlearning.merge.merging import MergeError, Source, merge
 from swarmlearning.merge.parts import MOST_MODELS, GramPart, InfluencePart, PartError, total_gram, total_influence
@@ -21,23 +21,23 @@ WHOLE = Range(0, 80)
 
 
 def settled(given_sources: Sequence[Source], cuts: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-    """The number of looks, and the coefficients, from parts that other sites send."""
+    """The number of surveys, and the coefficients, from parts that other sites send."""
     header, weights = read_header(given_sources[0].path), [source.weight for source in given_sources]
-    found, looks = begin(weights), 0
-    while isinstance(found, Look):
-        look, parts = found, []
+    found, surveys = begin(weights), 0
+    while isinstance(found, Survey):
+        survey, parts = found, []
         for part in ranges(header, cuts):
-            seen = gram_part(given_sources, None, header, part, look)
-            again = gram_part(given_sources[::-1], None, header, part, look, threads=1)
-            assert again.digest == seen.digest
-            parts.append(GramPart.read(seen.to_bytes(), header, part, len(weights)))
-            assert parts[-1].to_bytes() == seen.to_bytes()
-        found, looks = settle(weights, header, look, parts[::-1]), looks + 1
-    return looks, found
+            one = gram_part(given_sources, None, header, part, survey)
+            again = gram_part(given_sources[::-1], None, header, part, survey, threads=1)
+            assert again.digest == one.digest
+            parts.append(GramPart.read(one.to_bytes(), header, part, len(weights)))
+            assert parts[-1].to_bytes() == one.to_bytes()
+        found, surveys = settle(weights, header, survey, parts[::-1]), surveys + 1
+    return surveys, found
 
 
 @pytest.mark.parametrize(
-    ("draw", "dtype", "looks"),
+    ("draw", "dtype", "surveys"),
     [
         pytest.param(lambda rng: noise(rng, [1] * 8), "f4", 1, id="noise"),
         pytest.param(lambda rng: noise(rng, [1e-9] * 8, about=100), "f8", 1, id="late, in float64"),
@@ -51,13 +51,13 @@ def settled(given_sources: Sequence[Source], cuts: Sequence[int]) -> tuple[int, 
 )
 @pytest.mark.parametrize("cuts", [[], [1, 2, 3, 250], [499]])
 def test_parts_give_the_coefficients_of_the_whole(
-    tmp_path: Path, draw: Callable[[np.random.Generator], Array], dtype: str, looks: int, cuts: list[int]
+    tmp_path: Path, draw: Callable[[np.random.Generator], Array], dtype: str, surveys: int, cuts: list[int]
 ) -> None:
     rows = draw(np.random.default_rng(7)).astype(dtype)
     given_sources = sources(tmp_path, [{"w": row, "n": np.arange(50)} for row in rows])
     found, coefficients = settled(given_sources, cuts)
     expected = merge("geomedian", given_sources, None, tmp_path / "out").coefficients
-    assert found == looks
+    assert found == surveys
     assert sum(coefficients) == GRID
     moved = max(abs(one - other) for one, other in zip(coefficients, expected, strict=True))
     assert moved <= 1e-6 * GRID
@@ -72,7 +72,7 @@ def test_a_range_of_large_values_is_added_to_those_of_others(tmp_path: Path) -> 
     ]
     given_sources = sources(tmp_path, models)
     header = read_header(tmp_path / "a")
-    parts = [gram_part(given_sources, None, header, part, Look()) for part in ranges(header, [300, 450, 460])]
+    parts = [gram_part(given_sources, None, header, part, Survey()) for part in ranges(header, [300, 450, 460])]
     assert [part.scaled for part in parts] == [True, False, False, False]
     _, coefficients = settled(given_sources, [300, 450, 460])
     expected = merge("geomedian", given_sources, None, tmp_path / "out").coefficients
@@ -80,10 +80,10 @@ def test_a_range_of_large_values_is_added_to_those_of_others(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("about", [(1.0,), (0.5, 0.5, 0.5), (2.0, -1.0, 0.0), (np.nan, 0.5, 0.5), (1e300, 0.0, 0.0)])
-def test_a_look_about_no_point_among_the_models_is_refused(tmp_path: Path, about: tuple[float, ...]) -> None:
+def test_a_survey_about_no_point_among_the_models_is_refused(tmp_path: Path, about: tuple[float, ...]) -> None:
     given_sources = sources(tmp_path, [{"w": row} for row in random_models("F32", 3, 10)])
     with pytest.raises(MergeError, match="each of 3 models has a share, and they sum to 1"):
-        gram_part(given_sources, None, read_header(tmp_path / "a"), Range(0, 40), Look(about))
+        gram_part(given_sources, None, read_header(tmp_path / "a"), Range(0, 40), Survey(about))
 
 
 # --- parts from other sites ---
@@ -146,7 +146,7 @@ def test_a_vector_whose_square_float32_has_no_room_for_is_no_lie(tmp_path: Path)
     rows = [np.full(20, value, np.float32) for value in (0, 0, 1e-25, 1e3)]
     given_sources = sources(tmp_path, [{"w": row} for row in rows])
     header = read_header(tmp_path / "a")
-    part = gram_part(given_sources, None, header, WHOLE, Look())
+    part = gram_part(given_sources, None, header, WHOLE, Survey())
     assert part.gram[2, 2] == 0 < part.gram[2, 3]
     assert GramPart.read(part.to_bytes(), header, WHOLE, 4).digest == part.digest
 
@@ -154,7 +154,7 @@ def test_a_vector_whose_square_float32_has_no_room_for_is_no_lie(tmp_path: Path)
 def test_short_vectors_beside_such_as_are_beyond_float64_are_no_lie(tmp_path: Path) -> None:
     given_sources = sources(tmp_path, [{"w": np.full(10, value)} for value in (0.0, 0.0, 1.0, 1e200)])
     header = read_header(tmp_path / "a")
-    part = gram_part(given_sources, None, header, WHOLE, Look())
+    part = gram_part(given_sources, None, header, WHOLE, Survey())
     assert part.scaled
     assert part.gram[2, 2] == 0 < part.gram[2, 3]
     assert GramPart.read(part.to_bytes(), header, WHOLE, 4).digest == part.digest
@@ -173,14 +173,14 @@ def test_short_vectors_beside_such_as_are_beyond_float64_are_no_lie(tmp_path: Pa
 )
 def test_parts_that_are_not_of_all_ranges_are_refused(header: Header, bounds: list[tuple[int, int]], text: str) -> None:
     with pytest.raises(PartError, match=text):
-        settle([1, 1, 1], header, Look(), [gram(part=Range(*each)) for each in bounds])
+        settle([1, 1, 1], header, Survey(), [gram(part=Range(*each)) for each in bounds])
     with pytest.raises(PartError, match=text):
         total_influence([InfluencePart(Range(*each), np.zeros((3, 3))) for each in bounds], header)
 
 
 def test_parts_of_other_numbers_of_models_are_refused(header: Header) -> None:
     with pytest.raises(PartError, match="a part is not of the 4 models"):
-        settle([1] * 4, header, Look(), [gram(3)])
+        settle([1] * 4, header, Survey(), [gram(3)])
     with pytest.raises(PartError, match="not of the same models"):
         total_influence([InfluencePart(Range(*at), np.zeros((at[0] + 1, 3))) for at in ((0, 8), (8, 80))], header)
 
@@ -194,11 +194,11 @@ def test_products_that_only_their_sum_takes_beyond_float64_are_scaled(header: He
 @pytest.mark.parametrize("sums", [1e300, 1e308, 0.0])
 def test_whatever_products_are_read_give_coefficients(header: Header, sums: float) -> None:
     products = GramPart(WHOLE, np.full((3, 3), sums))
-    for look in (Look(), Look((0.2, 0.3, 0.5))):
-        found = settle([1, 1, 1], header, look, [GramPart.read(products.to_bytes(), header, WHOLE, 3)])
-        if isinstance(found, Look):
+    for survey in (Survey(), Survey((0.2, 0.3, 0.5))):
+        found = settle([1, 1, 1], header, survey, [GramPart.read(products.to_bytes(), header, WHOLE, 3)])
+        if isinstance(found, Survey):
             found = settle([1, 1, 1], header, found, [products])
-        assert not isinstance(found, Look)
+        assert not isinstance(found, Survey)
         assert sum(found) == GRID
 
 
@@ -206,16 +206,16 @@ def test_machines_agree_that_round_otherwise_and_not_with_a_lie(tmp_path: Path) 
     rows = noise(np.random.default_rng(2), [0.1] * 5).astype(np.float32)
     given_sources = sources(tmp_path, [{"w": row} for row in rows])
     header, part = read_header(tmp_path / "a"), Range(0, 4000)
-    seen = gram_part(given_sources, None, header, part, Look())
+    one = gram_part(given_sources, None, header, part, Survey())
     exact = rows.astype(np.float64) - np.median(rows[:3], axis=0)
     other = GramPart(part, exact @ exact.T)
-    assert seen.digest != other.digest
-    assert seen.agrees(other, header)
-    assert other.agrees(seen, header)
-    assert not seen.agrees(GramPart(part, 1.001 * seen.gram), header)
-    assert not seen.agrees(GramPart(part, seen.gram, scaled=True), header)
-    assert not seen.agrees(GramPart(Range(0, 3992), seen.gram), header)
-    assert not seen.agrees(GramPart(part, seen.gram[:4, :4]), header)
+    assert one.digest != other.digest
+    assert one.agrees(other, header)
+    assert other.agrees(one, header)
+    assert not one.agrees(GramPart(part, 1.001 * one.gram), header)
+    assert not one.agrees(GramPart(part, one.gram, scaled=True), header)
+    assert not one.agrees(GramPart(Range(0, 3992), one.gram), header)
+    assert not one.agrees(GramPart(part, one.gram[:4, :4]), header)
 
 
 # --- influence ---

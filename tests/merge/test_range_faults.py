@@ -13,7 +13,7 @@ from merge.model_files import Model, bfloat16, random_models, ranges, save, sour
 from swarmlearning.merge import streaming
 from swarmlearning.merge.constants import standing
 from swarmlearning.merge.faults import Fault, Faulty, is_proven, together
-from swarmlearning.merge.geomedian import Look, begin, settle
+from swarmlearning.merge.geomedian import Survey, begin, settle
 from swarmlearning.merge.merging import Exclusion, Source, TooFewModels, merge
 from swarmlearning.merge.methods import RANGED
 from swarmlearning.merge.ranges import gram_part, merge_range
@@ -42,7 +42,7 @@ def test_a_fault_names_tensor_and_place_and_a_model_with_another_value(tmp_path:
     expected = {"c": Fault("b", 24, witness="a"), "d": Fault("b", 24, witness="a")}
     assert faults_of(given_sources, None, Range(24, 32)) == expected
     with pytest.raises(Faulty, match="c: b at 24; d: b at 24"):
-        gram_part(given_sources, None, read_header(tmp_path / "a"), Range(0, 32), Look())
+        gram_part(given_sources, None, read_header(tmp_path / "a"), Range(0, 32), Survey())
 
 
 def test_nothing_is_written_by_who_has_found_none_at_fault_elsewhere(tmp_path: Path) -> None:
@@ -131,16 +131,16 @@ def with_coefficients(
     """The sources with the coefficients of a geometric median, unless that fails: then with reports."""
     weights = [source.weight for source in left]
     found = begin(weights)
-    while isinstance(found, Look):
-        seen = []
+    while isinstance(found, Survey):
+        products = []
         for part in parts:
             try:
-                seen.append(gram_part(left, previous, header, part, found))
+                products.append(gram_part(left, previous, header, part, found))
             except Faulty as error:
                 reports.append(error.faults)
         if reports:
             return left
-        found = settle(weights, header, found, seen)
+        found = settle(weights, header, found, products)
     return [replace(source, weight=weight) for source, weight in zip(left, found, strict=True)]
 
 

@@ -20,10 +20,10 @@ from simulation.faults import OF_A_LEADER
 from simulation.hectic import hectic_swarm
 from simulation.kinds import KINDS, kinds_of
 from simulation.locks import add_lock
-from simulation.looks import add_look_troubles
 from simulation.organisations import add_organisations
 from simulation.slices import add_slice_troubles, always_chosen
 from simulation.summary import summary
+from simulation.surveys import add_survey_troubles
 from simulation.swarm import Swarm, Trace
 from simulation.troubles import add_troubles
 from simulation.unsigned import signatures_unchecked
@@ -82,7 +82,7 @@ def random_swarm(seed: int, trace: Trace | None = None, *, sliced: bool = False)
     add_lock(swarm, seed)
     if sliced:
         add_slice_troubles(swarm, seed)
-        add_look_troubles(swarm, seed)
+        add_survey_troubles(swarm, seed)
     return swarm
 
 

@@ -110,10 +110,10 @@ FAULTS: Final = (
         ("anybody states what it was not to merge", "if uid not in found.readers:", "if False:"),
         (
             "a merger changes its word",
-            "if uid in found.roots or uid in found.seen:\n        raise",
+            "if uid in found.roots or uid in found.statistics:\n        raise",
             "if False:\n        raise",
         ),
-        ("coefficients are stated of what nobody has looked at", "if unseen := sum(", "if unseen := 0 * sum("),
+        ("coefficients are stated of what nobody has surveyed", "if lacking := sum(", "if lacking := 0 * sum("),
         (
             "anybody weighs models",
             "round_led(state, body.round, body.term, uid)\n"
@@ -121,7 +121,7 @@ FAULTS: Final = (
             "round_led(state, body.round, body.term, state.round.leader if state.round else uid)\n"
             "    slicing, _ = _slice(state, current.number, body.recipe, 0)",
         ),
-        ("models are looked at for ever", "if body.again and slicing.look == MOST_LOOKS:", "if False:"),
+        ("models are surveyed for ever", "if body.again and slicing.survey == MOST_SURVEYS:", "if False:"),
         (
             "coefficients are forgotten with a new recipe or leader",
             "kept = slicing.weighed if slicing.weighed == recipe.contributors else ()",
@@ -129,7 +129,7 @@ FAULTS: Final = (
         ),
         (
             "a leader publishes coefficients of its own",
-            "if terms_of(state).merge_method == LOOKED_AT and wrong:",
+            "if terms_of(state).merge_method == SURVEYED and wrong:",
             "if False:",
         ),
         ("copies of other bytes count", "if body.roots != roots_of(before.slices, body.slices):", "if False:"),
@@ -242,15 +242,15 @@ FAULTS: Final = (
         ),
         (
             "a slice with another digest is taken for it",
-            'return here != "" and (here == found.root or here in found.seen.values())',
+            'return here != "" and (here == found.root or here in found.statistics.values())',
             "return index in known.here",
         ),
     ),
     *faults_in(
-        "rounds/looking.py",
-        ("the leader weighs before all is seen", "if whole and not", "if known.here and not"),
+        "rounds/surveying.py",
+        ("the leader weighs before all is surveyed", "if whole and not", "if known.here and not"),
         (
-            "who does not give what it sees is asked for ever",
+            "who does not give its statistics is asked for ever",
             "list(offers)[known.missed[index] % len(offers)]",
             "list(offers)[0]",
         ),

@@ -51,7 +51,7 @@ def _stated(scene: Scene, *, true: bool) -> Move | None:
     root = known if true else name("made up slice", scene.uid, str(scene.dice.randrange(3)))
     scene.models.add(root)
     base = next((each.base for each in rounds_of(scene.training) if each.number == slicing.round), "")
-    due = not slicing.look and back_in(scene.training, base) != "float32"
+    due = not slicing.survey and back_in(scene.training, base) != "float32"
     return CONTRACT, Sliced(slicing.round, slicing.recipe, index, root, change_of(base, root) if due else "")
 
 
@@ -133,7 +133,7 @@ SLICE_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {
     "says that it checks a result": check,
     "states what it has not found": find,
 }
-LOOK_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {"weighs models": weigh}
+SURVEY_MOVES: Final[Mapping[str, Callable[[Scene], Move | None]]] = {"weighs models": weigh}
 """Those of rounds that are merged by the geometric median."""
 
 LED_IN_SLICES: Final = ("takes slices from others", "weighs models")
@@ -142,4 +142,4 @@ LED_IN_SLICES: Final = ("takes slices from others", "weighs models")
 
 def slice_moves(swarm: "Swarm") -> Mapping[str, Callable[[Scene], Move | None]]:
     """Returns those that a node has in this swarm."""
-    return {**SLICE_MOVES, **LOOK_MOVES} if swarm.method == "geomedian" else SLICE_MOVES if swarm.sliced else {}
+    return {**SLICE_MOVES, **SURVEY_MOVES} if swarm.method == "geomedian" else SLICE_MOVES if swarm.sliced else {}

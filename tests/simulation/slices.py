@@ -13,7 +13,7 @@ from unittest.mock import patch
 from simulation import locks, models, outersteps, wayback
 from swarmlearning.ledger.bodies import Exclusion, ExclusionReason
 from swarmlearning.ledger.contracts.training import mergemode, slices
-from swarmlearning.ledger.contracts.training.recipes import MOST_LOOKS
+from swarmlearning.ledger.contracts.training.recipes import MOST_SURVEYS
 from swarmlearning.ledger.contracts.training.serving import readable_slices
 from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe
 from swarmlearning.ledger.contracts.training.weighing import WHOLE
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 WEIGHING_SECONDS = 0.01
 DRIPPED_SECONDS = 20.0
-"""Seconds until what is seen of a slice comes too slowly (`sl/looks.py`)."""
+"""Seconds until statistics of a slice come too slowly (`sl/surveys.py`)."""
 BROKEN_PAIR = "pair of sites that do not reach each other"
 PAIR_SECONDS = 200.0
 """Seconds for which two sites do not reach each other."""
@@ -79,8 +79,8 @@ def begin(task: "Task", work: MergeSlice | FetchSlice | Assemble | WeighModels) 
             task.site.swarm.moment("merging", task.site)
             others = [one.uid for one in recipe.contributors if one.digest not in task.site.store.held]
             task.at(0.0, lambda: _get_range(task, work, others))
-        case FetchSlice(holders=holders) if work.seen_of:
-            task.at(0.0, lambda: _fetch_seen(task, work, list(holders)))
+        case FetchSlice(holders=holders) if work.statistics_of:
+            task.at(0.0, lambda: _fetch_statistics(task, work, list(holders)))
         case FetchSlice(holders=holders):
             task.at(0.0, lambda: _fetch(task, work, list(holders)))
         case Assemble():
@@ -107,19 +107,19 @@ def true_root(recipe: Recipe, start: int, stop: int) -> str:
     return models.name("slice", true_result(recipe), str(start), str(stop))
 
 
-def seen_by(recipe: str, index: int, uid: str) -> str:
-    """Returns the name of what a site sees of a slice in a look: the last bits are another site's."""
+def statistics_of(recipe: str, index: int, uid: str) -> str:
+    """Returns the name of a site's statistics of a slice: the last bits are another site's."""
     return models.name("seen", recipe, str(index), uid)
 
 
 def weighed(recipe: Recipe, roots: Sequence[str]) -> Weighed:
-    """Returns what follows from what is seen of all slices: something else for each that sees something else. Every
-    third time there is a second look."""
+    """Returns what follows from the statistics of all slices: something else for all others. Every third time there
+    is a second survey."""
     parts = recipe.contributors
     made = [1 + int(models.name(one.uid, *roots)[:6], 16) for one in parts]
     shares = [WHOLE * each // sum(made) for each in made]
     shares[0] += WHOLE - sum(shares)
-    again = recipe.look < MOST_LOOKS and int(models.name("again", recipe.name)[:6], 16) % 3 == 0
+    again = recipe.survey < MOST_SURVEYS and int(models.name("again", recipe.name)[:6], 16) % 3 == 0
     return Weighed(recipe.name, tuple(shares), again)
 
 
@@ -215,16 +215,16 @@ def _merge(task: "Task", work: MergeSlice) -> None:
             _cannot(task, work, one.uid, "non-finite")
             return
     root = true_root(work.recipe, work.start, work.stop)
-    if work.recipe.look:
-        root = seen_by(work.recipe.name, work.slice, site.uid)
+    if work.recipe.survey:
+        root = statistics_of(work.recipe.name, work.slice, site.uid)
     if site.lies:
         swarm.struck["merger that lies"] += 1
         root = models.name("lie", root, site.uid)
     change = wayback.of_slice(work.recipe, root)
     if change and site.lies and work.slice % 2:  # the slice is right, and its change is not
         root, change = true_root(work.recipe, work.start, work.stop), models.name("lie", change)
-    if work.recipe.look:
-        site.store.seen[work.recipe.name, work.slice] = root
+    if work.recipe.survey:
+        site.store.statistics[work.recipe.name, work.slice] = root
     else:
         site.store.put_slice(work.recipe.name, work.slice, root)
         site.store.put_slice(slices.change_name(work.recipe.name), work.slice, change)
@@ -297,38 +297,38 @@ def _arrived(task: "Task", work: FetchSlice) -> None:
         task.end(SliceFetched(work.recipe, work.slice, work.root))
 
 
-# --- looks ------------------------------------------------------------------------------------------------------------
+# --- surveys ----------------------------------------------------------------------------------------------------------
 
 
-def _fetch_seen(task: "Task", work: FetchSlice, holders: list[str]) -> None:
-    """Requests from one after the other what it sees of the slice."""
+def _fetch_statistics(task: "Task", work: FetchSlice, holders: list[str]) -> None:
+    """Requests from one after the other its statistics of the slice."""
     site, swarm = task.site, task.site.swarm
     if not holders:
-        task.end(SliceMissing(work.recipe, work.slice, "nobody could give what was seen of it"))
+        task.end(SliceMissing(work.recipe, work.slice, "nobody could give the statistics of it"))
         return
     uid, *rest = holders
     if uid in swarm.intruders:
         intruder = swarm.intruders[uid]
         if intruder.serves == "drops":
-            task.at(DRIPPED_SECONDS, lambda: _fetch_seen(task, work, []))
+            task.at(DRIPPED_SECONDS, lambda: _fetch_statistics(task, work, []))
         elif intruder.serves == "models" and work.root in intruder.models:
             task.at(0.0, lambda: _gathered(task, work))
         else:
-            task.at(models.REFUSED_SECONDS, lambda: _fetch_seen(task, work, rest))
+            task.at(models.REFUSED_SECONDS, lambda: _fetch_statistics(task, work, rest))
         return
     holder = swarm.sites[uid]
     if holder.frozen or not swarm.reach(site.uid, uid) or swarm.loses():
-        task.at(models.CONNECT_SECONDS, lambda: _fetch_seen(task, work, rest))
+        task.at(models.CONNECT_SECONDS, lambda: _fetch_statistics(task, work, rest))
     elif (
         not holder.alive
         or holder.shielded
         or holder.revoked
         or site.revoked
-        or holder.store.seen.get((work.recipe, work.slice)) != work.root
+        or holder.store.statistics.get((work.recipe, work.slice)) != work.root
     ):
-        task.at(models.REFUSED_SECONDS, lambda: _fetch_seen(task, work, rest))
+        task.at(models.REFUSED_SECONDS, lambda: _fetch_statistics(task, work, rest))
     elif holder.trickling:
-        task.at(DRIPPED_SECONDS, lambda: _fetch_seen(task, work, []))
+        task.at(DRIPPED_SECONDS, lambda: _fetch_statistics(task, work, []))
     else:
         task.at(0.0, lambda: _gathered(task, work))
 
@@ -341,7 +341,7 @@ def _gathered(task: "Task", work: FetchSlice) -> None:
 def _weigh(task: "Task", work: WeighModels) -> None:
     store, recipe = task.site.store, work.recipe.name
     if all(
-        root in (store.seen.get((recipe, index)), store.gathered.get((recipe, index)))
+        root in (store.statistics.get((recipe, index)), store.gathered.get((recipe, index)))
         for index, root in enumerate(work.roots)
     ):
         found = weighed(work.recipe, work.roots)

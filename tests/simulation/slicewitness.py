@@ -52,7 +52,7 @@ class SliceWitness:
         self._check_kept(before, after, body)
         self._check_said(before, after, sender, body)
         for slicing in after.slicings:
-            if slicing is not slicing_of(before, slicing.round):  # else it was looked at with the block before
+            if slicing is not slicing_of(before, slicing.round):  # else it was examined with the block before
                 self._check_readers(before, after, slicing)
                 self._check_excluded(before, after, slicing, sender, body)
                 self._check_cut(slicing)
@@ -63,8 +63,8 @@ class SliceWitness:
             if current is not None and current.number == slicing.round and slicing.recipe not in self._results:
                 recipe = recipe_of(after, current, slicing)
                 require(recipe.name == slicing.recipe, f"the slices of round {slicing.round} are of another recipe")
-                require(recipe.look == slicing.look, f"a look at round {slicing.round} is of another recipe")
-                roots = () if recipe.look else _roots(recipe, slicing)
+                require(recipe.survey == slicing.survey, f"a survey of round {slicing.round} is of another recipe")
+                roots = () if recipe.survey else _roots(recipe, slicing)
                 self._results[slicing.recipe] = (slices.true_result(recipe), roots)
 
     def _check_said(self, before: Training, after: Training, sender: str, body: object) -> None:
@@ -126,45 +126,48 @@ class SliceWitness:
         return {uid for uid, then in self._slow[recipe].items() if then < term} - self._spoken[recipe]
 
     def _check_weigh(self, before: Training, after: Training, sender: str, body: Weigh) -> None:
-        """Coefficients follow from what is seen of all slices; an honest leader has that."""
+        """Coefficients follow from the statistics of all slices; an honest leader has that."""
         known, site, current = _the(before, body.round), self._swarm.sites.get(sender), before.round
         assert current is not None
         what = f"{sender} weighs the models of round {body.round}"
-        self._swarm.struck["models weighed" + (" again" if known.look > 1 else "")] += 1
+        self._swarm.struck["models weighed" + (" again" if known.survey > 1 else "")] += 1
         require(current.leader == sender and current.term == body.term, f"{what}, which {current.leader} leads")
-        require(known.look > 0 and all(each.seen for each in known.slices), f"{what}, of which not all is seen")
+        require(
+            known.survey > 0 and all(each.statistics for each in known.slices), f"{what}, of which not all is surveyed"
+        )
         now = slicing_of(after, body.round)
         if now is not None and now.excluded == known.excluded:  # else one that nobody can fetch from is left out now
-            require(now.look in (0, known.look + 1), f"{what} and has them looked at for ever")
+            require(now.survey in (0, known.survey + 1), f"{what} and has them surveyed for ever")
         said = (body.recipe, body.coefficients, body.again)
         require(site is None or said in self._found, f"{what}, and has found other coefficients")
 
     def weighs(self, site: "Site", work: WeighModels, found: Weighed) -> None:
-        """A leader has found coefficients, from what mergers have stated to see."""
+        """A leader has found coefficients, from the statistics that mergers have stated."""
         slicing = slicing_of(self._swarm.log.training(site.decided_on), work.recipe.round)
         if slicing is not None and slicing.recipe == work.recipe.name:
             for index, root in enumerate(work.roots):
-                stated = slicing.slices[index].seen.values()
+                stated = slicing.slices[index].statistics.values()
                 require(root in stated, f"{site.uid} weighs models by what nobody has stated of slice {index}")
         self._found.add((found.recipe, found.coefficients, found.again))
 
     def _check_weighed(self, state: Training, slicing: Slicing) -> None:
-        """Of the same contributors looks are not begun anew, and coefficients do not change once they are fixed."""
+        """Of the same contributors surveys are not begun anew, and coefficients do not change once they are fixed."""
         current = next((each for each in rounds_of(state) if each.number == slicing.round), None)
         if not slicing.weighed or current is None:
             return
         shares = tuple(one.coefficient for one in slicing.weighed)
         models = tuple((one.uid, one.digest) for one in slicing.weighed)
-        known = self._weighed.setdefault((state.run, slicing.round, current.base, models), (slicing.look, shares))
-        if known[0] and slicing.look != known[0]:
-            self._weighed[state.run, slicing.round, current.base, models] = (slicing.look, shares)
+        known = self._weighed.setdefault((state.run, slicing.round, current.base, models), (slicing.survey, shares))
+        if known[0] and slicing.survey != known[0]:
+            self._weighed[state.run, slicing.round, current.base, models] = (slicing.survey, shares)
         else:
-            require(known == (slicing.look, shares), f"the coefficients of round {slicing.round} have changed")
+            require(known == (slicing.survey, shares), f"the coefficients of round {slicing.round} have changed")
 
     def true_root_of(self, recipe: str, index: int, uid: str = "") -> str:
-        """Returns the name of the slice as everybody merges it who does not lie; in a look, of what this one sees."""
+        """Returns the name of the slice as everybody merges it who does not lie; in a survey, of this one's
+        statistics."""
         roots = self._results[recipe][1]
-        return roots[index] if roots else slices.seen_by(recipe, index, uid)
+        return roots[index] if roots else slices.statistics_of(recipe, index, uid)
 
     def tidies(self, site: "Site", kept: Iterable[str]) -> None:
         """A lost slice of the standing result can be merged again: contributions are kept until all have it."""
@@ -246,12 +249,12 @@ class SliceWitness:
         require([each.start for each in slicing.slices] == edges[:-1] and edges[-1] == UNITS, "slices overlap or lack")
 
     def _check_statements(self, slicing: Slicing, opens: str) -> None:
-        """No valid statement is lost, in a new term or otherwise; but what a site has seen in a look is, which `opens`
-        its session anew: it has been restarted."""
+        """No valid statement is lost, in a new term or otherwise; but what a site has stated in a survey is, which
+        `opens` its session anew: it has been restarted."""
         for index, each in enumerate(slicing.slices):
             before = self._stated.setdefault((slicing.recipe, index), {})
-            stated = each.roots | each.seen
-            if slicing.look and opens not in stated:
+            stated = each.roots | each.statistics
+            if slicing.survey and opens not in stated:
                 before.pop(opens, None)
             lost = before.keys() - stated.keys()
             require(not lost, f"what {sorted(lost)} stated of slice {index} of round {slicing.round} is gone")

@@ -23,8 +23,8 @@ class Job:
 class Store:
     """`held` and `corrupt` outlive the process, and so do `given` and `released`, what a privacy lock has given,
     `coded`, changes that were made without one, and `private`, the models of the site's own that it has not; models are
-    names. `slices` are by recipe and index, `assembled` the model that was made of them. `seen`, in a look, of its own
-    slices, and `gathered` from others, end with the process."""
+    names. `slices` are by recipe and index, `assembled` the model that was made of them. `statistics`, in a survey, of
+    its own slices, and `gathered` from others, end with the process."""
 
     def __init__(self, life: Living, dice: random.Random) -> None:
         self._life, self._dice = life, dice
@@ -44,7 +44,7 @@ class Store:
     def begin(self) -> None:
         """Prepares for a new process of the site, with no work in progress."""
         self._fresh: set[str] = set()
-        self.seen: dict[tuple[str, int], str] = {}
+        self.statistics: dict[tuple[str, int], str] = {}
         self.gathered: dict[tuple[str, int], str] = {}
         self._stalled: list[Job] = []
         self._busy = self._moved = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from simulation.__main__ import simulate
-from simulation.slicemoves import LOOK_MOVES, SLICE_MOVES
+from simulation.slicemoves import SLICE_MOVES, SURVEY_MOVES
 
 CHUNK = 100
 STATED = {"Sliced", "Held", "ReportFault", "Reassign", "StateLink", "Publish", "Depose", "Missing", "Void"}
@@ -37,4 +37,4 @@ def test_a_swarm_that_merges_in_slices_holds_its_invariants_whatever_faults_stri
     assert {kind for kind in STRUCK if not found.struck[kind]} == set(), "nothing is left out"
     assert found.said.keys() >= STATED, "everything that can be said of slices has its occasion"
     assert found.moves.keys() >= SLICE_MOVES.keys(), "adversarial members state all of it, true or not"
-    assert {move.removesuffix(" (refused)") for move in found.moves} >= LOOK_MOVES.keys()
+    assert {move.removesuffix(" (refused)") for move in found.moves} >= SURVEY_MOVES.keys()

@@ -50,7 +50,7 @@ def made(site: "Site", training: Training, base: str, merged: str) -> str:
 
 def of_slice(recipe: Recipe, root: str) -> str:
     """The name of the change that a slice is of its base, where merges travel so."""
-    return change_of(recipe.base, root) if recipe.back != "float32" and not recipe.look else ""
+    return change_of(recipe.base, root) if recipe.back != "float32" and not recipe.survey else ""
 
 
 def wanted(site: "Site", training: Training, merged: str) -> list[set[str]]:

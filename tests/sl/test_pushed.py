@@ -104,17 +104,17 @@ def test_what_is_merged_is_pushed_no_more_and_what_is_given_to_another_goes_ther
     assert pushes(play)[merger] == before - play.slice(first).units - play.slice(second).units
 
 
-def test_by_the_geometric_median_mergers_may_have_the_same_chunks_to_look_at_them_and_to_merge_them() -> None:
+def test_by_the_geometric_median_mergers_may_have_the_same_chunks_to_survey_them_and_to_merge_them() -> None:
     play = hidden(method="geomedian")
-    assert play.slicing.look == 1
+    assert play.slicing.survey == 1
     wanted, chunks = pushes(play), {uid: may(play, uid) for uid in "abc"}
     assert sum(wanted.values()) == 4096
     assert set().union(*chunks.values()) == ALL
-    play.merge()  # all slices have been looked at
+    play.merge()  # all slices have been surveyed
     assert pushes(play) == {}
     shares = (WHOLE // 2, WHOLE // 4, WHOLE // 8, WHOLE // 8)
     play.send(play.leader, Weigh(play.round.number, play.round.term, play.slicing.recipe, shares))
-    assert play.slicing.look == 0
+    assert play.slicing.survey == 0
     assert pushes(play) == wanted, "a merger that has lost them meanwhile gets them again"
     assert {uid: may(play, uid) for uid in "abc"} == chunks
 

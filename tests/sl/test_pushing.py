@@ -183,8 +183,8 @@ async def test_who_has_merged_all_is_pushed_nothing_more(site: Site) -> None:
 
 
 @pytest.mark.parametrize("site", [{"merge_method": "geomedian"}], indirect=True, ids=["geomedian"])
-async def test_what_mergers_have_looked_at_is_not_pushed_once_more_to_be_merged(site: Site) -> None:
-    assert site.play.slicing.look == 1
+async def test_what_mergers_have_surveyed_is_not_pushed_once_more_to_be_merged(site: Site) -> None:
+    assert site.play.slicing.survey == 1
     before = {uid: site.chunks(uid) for uid in "abc"}
     site.advance()
     await site.until(lambda: all(site.here(uid) == before[uid] for uid in "abc"))

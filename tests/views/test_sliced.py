@@ -166,15 +166,17 @@ def test_of_long_trainings_only_the_latest_ways_are_remembered(monkeypatch: pyte
     assert [moments.way is not None for moments in rounds.values()][:4] == [False, False, True, True]
 
 
-def test_a_look_at_models_says_who_has_seen_what() -> None:
+def test_a_survey_of_models_says_who_has_surveyed_what() -> None:
     play = opened(merge_method="geomedian")
     play.submit()
     merger = play.slice(0).merger
     play.merge(0)
     way = way_of(play)
-    assert way.look == 1
+    assert way.survey == 1
     (own,) = [each for each in way.mergers if each.uid == merger]
     assert (own.slices, own.merged) == (len(play.of(merger)), 1)
-    assert merger_text(own, way.look).startswith(f"looks at {100 * own.share:.0f} % in {own.slices} slices, 1 seen")
-    assert "They look at the models first (look 1)" in way_text(way, 0)
-    assert "its models are looked at in" in headline(explained(play))
+    assert merger_text(own, way.survey).startswith(
+        f"surveys {100 * own.share:.0f} % in {own.slices} slices, 1 surveyed"
+    )
+    assert "They survey the models first (survey 1)" in way_text(way, 0)
+    assert "its models are surveyed in" in headline(explained(play))

@@ -25,11 +25,11 @@ def test_a_round_in_slices_shows_how_many_are_merged_and_who_is_waited_for() -> 
     assert waiting_text(waiting(play.state), {}).endswith("in 12 slices, 12 of them are merged")
 
 
-def test_models_are_looked_at_before_they_are_merged_by_the_geometric_median() -> None:
+def test_models_are_surveyed_before_they_are_merged_by_the_geometric_median() -> None:
     play = frozen("a", "b", "c", merge_method="geomedian")
     play.merge(*play.of("a"), *play.of("b"))
     assert waiting_text(waiting(play.state), {}) == (
-        "round 0: 3 sites look at 3 models in 12 slices, 8 of them are seen; waiting for c (4)"
+        "round 0: 3 sites survey 3 models in 12 slices, 8 of them are surveyed; waiting for c (4)"
     )
     play.merge()
     found = {uid for uid in "abc" if activity(play.state, play.state.members[uid]) == "merging"}

@@ -122,7 +122,7 @@ def show(console: Console, found: Explanation) -> None:
         table, way = make_table("site", ""), found.way or RoundWay(False, "small")
         mergers = {each.uid: each for each in way.mergers}
         for site in found.sites:
-            table.add_row(site.site, site_text(site, mergers.get(site.site), way.look))
+            table.add_row(site.site, site_text(site, mergers.get(site.site), way.survey))
         console.print()
         console.print(table)
     for note in notes(found):

@@ -47,7 +47,7 @@ _ROUNDING: Final = 1e-14  # of a squared distance against the squares it is the 
 
 
 @dataclass(frozen=True)
-class Look:
+class Survey:
     """A pass for the Gram matrix: about the point of these shares; none: about the median of the first three models."""
 
     about: tuple[float, ...] = ()
@@ -56,41 +56,43 @@ class Look:
 def geomedian(models: Models) -> Plan:
     """Raises NonFinite and ModelUnreadable."""
     found = begin(models.weights)
-    while isinstance(found, Look):
+    while isinstance(found, Survey):
         found = settle(models.weights, models.header, found, [measured(models, found)])
     return Plan(partial(weighted_mean, coefficients=found), found)
 
 
-def begin(weights: Sequence[int]) -> Look | tuple[int, ...]:
-    """The first look that has to be taken of models of these weights; or the coefficients, where none has to be."""
+def begin(weights: Sequence[int]) -> Survey | tuple[int, ...]:
+    """The first survey that models of these weights need; or the coefficients, where they need none."""
     single = majority(weights)
     if single is not None:
         return on_grid(np.eye(len(weights))[single])
     if len(weights) == 2:  # of equal weight: each point between them is a median, and the mean is preferred
         return on_grid(_normalised(weights))
-    return Look()
+    return Survey()
 
 
-def settle(weights: Sequence[int], header: Header, look: Look, parts: Sequence[GramPart]) -> Look | tuple[int, ...]:
-    """What follows from a look at all ranges: the coefficients, or the one more look that is needed.
+def settle(
+    weights: Sequence[int], header: Header, survey: Survey, parts: Sequence[GramPart]
+) -> Survey | tuple[int, ...]:
+    """What follows from a survey of all ranges: the coefficients, or the one more survey that is needed.
 
     Raises PartError when these are not the parts of all ranges.
     """
     gram = total_gram(parts, header, len(weights))
     shares, steps = minimise(gram, _normalised(weights))
-    if not look.about and (steps > _STEADY or not _stands_out(gram, shares, float_values(header) * LOST)):
-        return Look(tuple(share / GRID for share in on_grid(shares)))  # as a ledger has them
+    if not survey.about and (steps > _STEADY or not _stands_out(gram, shares, float_values(header) * LOST)):
+        return Survey(tuple(share / GRID for share in on_grid(shares)))  # as a ledger has them
     return on_grid(shares)
 
 
-def measured(models: Models, look: Look) -> GramPart:
-    """What these see of their range, in float64 where that is too large for float32. Raises NonFinite."""
-    if not look.about:
+def measured(models: Models, survey: Survey) -> GramPart:
+    """The statistics of these models' range, in float64 where that is too large for float32. Raises NonFinite."""
+    if not survey.about:
         gram = _gram(models, np.float32)
         if np.isfinite(gram).all():  # finite models may have squares beyond float32
             return GramPart(models.range, gram)
     for scaled in (False, True):
-        gram = _gram(models, np.float64, look.about, SCALE if scaled else 1.0)
+        gram = _gram(models, np.float64, survey.about, SCALE if scaled else 1.0)
         if np.isfinite(gram).all():
             return GramPart(models.range, gram, scaled)
     raise NonFinite

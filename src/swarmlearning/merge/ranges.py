@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from swarmlearning.merge.arithmetic import GRID, NonFinite
-from swarmlearning.merge.geomedian import Look, measured
+from swarmlearning.merge.geomedian import Survey, measured
 from swarmlearning.merge.mean import mean
 from swarmlearning.merge.merging import MergeError, Source, UnmergeableError, blamed, built, check, opened
 from swarmlearning.merge.methods import RANGED
@@ -25,7 +25,7 @@ from swarmlearning.merge.parts import GramPart, InfluencePart
 from swarmlearning.merge.streaming import ALIGNMENT, Models, OnRead, Range, build_part, processors
 from swarmlearning.tensors.file import Header, TensorFileError, require_mergeable
 
-_ROUNDING: Final = 1e-6  # of the sum of a look's shares
+_ROUNDING: Final = 1e-6  # of the sum of a survey's shares
 
 
 def merge_range(
@@ -72,22 +72,23 @@ def gram_part(
     previous: Path | None,
     header: Header,
     part: Range,
-    look: Look,
+    survey: Survey,
     *,
     threads: int | None = None,
     on_read: OnRead = lambda size: None,
 ) -> GramPart:
-    """What a look (`geomedian.begin`, `settle`) sees of this range: the same numbers whenever this machine looks.
+    """The statistics of this range in a survey (`geomedian.begin`, `settle`): the same numbers whenever this machine
+    computes them.
 
     `sources`: those of the merge, with their weights. Raises as `merge_range` does.
     """
-    if look.about and not _are_shares(look.about, len(sources)):
+    if survey.about and not _are_shares(survey.about, len(sources)):
         raise MergeError(
-            f"a look about {look.about[:3]}...: each of {len(sources)} models has a share, and they sum to 1"
+            f"a survey about {survey.about[:3]}...: each of {len(sources)} models has a share, and they sum to 1"
         )
     with _opened(sources, previous, header, part, threads, on_read) as models:
         try:
-            found = measured(models, look)
+            found = measured(models, survey)
         except NonFinite:
             found = None
         if found is None:

@@ -132,7 +132,7 @@ class Exchange:
             self.holding.here = unpacked(self._read(stream, body, size), parts.layout.count)
 
     def sums(self, kind: str, index: int, most: int) -> bytes:
-        """What the source knows of the models' `influence` in a slice, or has `seen` of it: at most so many bytes.
+        """What the source knows of the models' `influence` in a slice, or its `statistics`: at most so many bytes.
 
         Raises as `bundle` does.
         """

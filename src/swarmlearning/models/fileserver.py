@@ -8,8 +8,9 @@
     GET  /models/<digest>/influence/<n>
                                      of a result that is merged in slices: what its models' influence in slice n is made
                                      of, if this node has merged that
-    GET  /models/<digest>/seen/<n>   of a look at models: what the coefficients of a geometric median are made of in
-                                     slice n, if this node has looked at that
+    GET  /models/<digest>/statistics/<n>
+                                     of a survey of models: what the coefficients of a geometric median are made of in
+                                     slice n, if this node has surveyed that
     PUT  /models/<digest>/chunks…    a contributor's model that is pushed here: `pushes.py`
     GET  /is_up                      OK
     GET  /probe/<bytes>              so many bytes, at most 256 KiB, for whoever looks how fast this node is reached
@@ -58,7 +59,7 @@ HEIGHT_HEADER: Final = "x-chain-height"
 MOST_PROBED: Final = 256 * 1024
 _READERS: Final = 4
 _NONE: Final = range(0)
-_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/(?:influence|seen)/[0-9]{1,4})?")
+_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/(?:influence|statistics)/[0-9]{1,4})?")
 _PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -72,8 +73,8 @@ OnMissing = Callable[[str], None]
 CatchUp = Callable[[int], Awaitable[None]]
 Turn = Callable[[Credential, int], float]
 Sums = Callable[[str, str, int], bytes | None]
-"""What a node knows of the models' `influence` in a slice of a result, by its name and index, or has `seen` of it in a
-look; None: nothing."""
+"""What a node knows of the models' `influence` in a slice of a result, by its name and index, or its `statistics`
+in a survey; None: nothing."""
 
 
 def _unknown(kind: str, name: str, index: int) -> bytes | None:

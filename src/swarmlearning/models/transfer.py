@@ -119,8 +119,8 @@ class Fetcher:
     async def sums(
         self, kind: str, name: str, index: int, source: Source, most: int, height: int | None = None
     ) -> bytes:
-        """What a source knows of the models' `influence` in a slice of the result of this name, or has `seen` in a look
-        of this name; at most so many bytes.
+        """What a source knows of the models' `influence` in a slice of the result of this name, or its `statistics` in
+        a survey of this name; at most so many bytes.
 
         Raises `TransferError`.
         """

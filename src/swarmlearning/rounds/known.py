@@ -14,10 +14,10 @@ from swarmlearning.rounds.slices import Assembled, FetchSlice, MergeSlice, Slice
 @dataclass
 class Progress:
     """Of one recipe: the roots of the slices that are `here`, and of those that this node has `merged` itself (in a
-    look: the digests of what is seen of them), with those of the `changes` that they are; faults that it has `found` by
+    survey: the digests of their statistics), with those of the `changes` that they are; faults that it has `found` by
     slice; of slices to fetch the holders that were `tried`, how often another one was first (`turns`), and how often
     none has given it (`missed`); the `result` that was made of all, with these `roots`, or the coefficients that follow
-    from a look (`weighed`). `in_vain`: something has failed since the result stands."""
+    from a survey (`weighed`). `in_vain`: something has failed since the result stands."""
 
     here: dict[int, str] = field(default_factory=dict)
     merged: dict[int, str] = field(default_factory=dict)
@@ -33,9 +33,9 @@ class Progress:
 
 
 def is_here(known: Progress, index: int, found: Slice) -> bool:
-    """True if the slice is here with the root that counts; in a look, what a merger sees of it."""
+    """True if the slice is here with the root that counts; in a survey, a merger's statistics of it."""
     here = known.here.get(index, "")
-    return here != "" and (here == found.root or here in found.seen.values())
+    return here != "" and (here == found.root or here in found.statistics.values())
 
 
 def names_of(training: Training, recipes: Iterable[str]) -> set[str]:

@@ -3,7 +3,7 @@
 Each node merges the slices that the contract gives it and states them, fetches the others as soon as they are stated,
 and makes the result of all: most hold it before it is published. The leader publishes when each slice is held by
 another live member too, gives slices of mergers that are far too slow to others, and needs no more models than anybody.
-By the geometric median all look at their slices before, and the leader states the coefficients (`looking.py`).
+By the geometric median all survey their slices first, and the leader states the coefficients (`surveying.py`).
 Where only the leader holds a slice, the next two members in turn state that they hold copies.
 
 The result of a round that stands is completed in the same way, until all have it: a slice that is lost in between is
@@ -40,7 +40,6 @@ from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import NOTHING, RoundFacts
 from swarmlearning.rounds.known import Progress, can_be_passed_on, is_here, names_of, slice_of, subject
 from swarmlearning.rounds.linking import Linking
-from swarmlearning.rounds.looking import gather
 from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
@@ -58,6 +57,7 @@ from swarmlearning.rounds.slices import (
     Weighed,
     WeighModels,
 )
+from swarmlearning.rounds.surveying import gather
 from swarmlearning.rounds.timers import NEVER
 
 COPIES: Final = 2
@@ -191,7 +191,7 @@ class Sharing:
         for current, slicing in self._rounds():
             known = self._of(slicing.recipe)
             self._merge(current, slicing, known)
-            if not slicing.look:
+            if not slicing.survey:
                 self._fetch(current, slicing, known)
                 self._assemble(current, slicing, known)
             if current is facts.training.round:
@@ -219,7 +219,7 @@ class Sharing:
             del known.found[index]  # where it is to try again it says what it finds then
         for index, each in facts.once(("own slices", slicing.recipe), lambda: _slices_of(slicing, facts.uid)):
             stated = facts.uid in each.holders or facts.uid in each.roots
-            lost = slicing.look and index not in known.merged  # with the process before this one: it looks again
+            lost = slicing.survey and index not in known.merged  # with the process before this one: it surveys again
             if stated and not lost:
                 continue
             if index in known.merged:
@@ -282,7 +282,7 @@ class Sharing:
     def _state_copies(self, current: Round, slicing: Slicing, known: Progress) -> None:
         """States copies of slices that no other member than the leader holds, where it is this node's turn."""
         facts = self._facts
-        if slicing.look or facts.uid == current.leader:
+        if slicing.survey or facts.uid == current.leader:
             return
         turns = facts.once(("mergers", slicing.recipe), lambda: mergers(facts.training, slicing))
         if facts.uid not in turns:
@@ -301,8 +301,8 @@ class Sharing:
     # --- leading ----------------------------------------------------------------------------------------------------
 
     def _lead(self, current: Round, slicing: Slicing, known: Progress) -> None:
-        """Publishes as leader what is whole, gathers what is seen in a look, or takes slices from mergers. Every member
-        counts for how long each should have come: where a leader is deposed the next one does not begin to wait
+        """Publishes as leader what is whole, gathers the statistics of a survey, or takes slices from mergers. Every
+        member counts for how long each should have come: where a leader is deposed the next one does not begin to wait
         anew."""
         facts, late = self._facts, self._late(current, slicing, known)
         if current.leader != facts.uid:
@@ -310,7 +310,7 @@ class Sharing:
         if known.result and not self._not_held(current, slicing):
             facts.publish(current, self._publish(current, slicing, known.result))
             return
-        if slicing.look:
+        if slicing.survey:
             gather(facts, current, slicing, known)
         for _, indices in sorted(late.items()):
             given_on = (facts.training, slicing, facts.uid, current.term)
@@ -352,7 +352,7 @@ class Sharing:
             if each.merger == self._facts.uid or is_here(known, index, each):
                 continue
             known_as, seconds = f"{slicing.recipe}/{index}/{each.merger}", self._linking.seconds
-            stated = each.merger in each.seen  # what is seen of it comes at once, or not at all
+            stated = each.merger in each.statistics  # its statistics come at once, or not at all
             over = not stated and timers.expired(
                 Timer("slice", NEVER, known_as), 2 * seconds(current, slicing, each.merger)
             )

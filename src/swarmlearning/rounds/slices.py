@@ -18,8 +18,8 @@ class _Frozen(msgspec.Struct, frozen=True):
 
 
 class SliceMerged(_Frozen, frozen=True):
-    """The slice is merged and in the local store. `root`: the digest of its chunks' digests; in a look, that of what is
-    seen here. `change`: that of the chunks of the coded change that it is, where merges travel so."""
+    """The slice is merged and in the local store. `root`: the digest of its chunks' digests; in a survey, that of its
+    statistics. `change`: that of the chunks of the coded change that it is, where merges travel so."""
 
     recipe: str
     slice: int
@@ -36,7 +36,7 @@ class SliceUnmergeable(_Frozen, frozen=True):
 
 
 class SliceFetched(_Frozen, frozen=True):
-    """The slice that others have merged is in the local store; or here is what they see of it."""
+    """The slice that others have merged is in the local store; or their statistics of it are here."""
 
     recipe: str
     slice: int
@@ -64,8 +64,8 @@ class Assembled(_Frozen, frozen=True):
 
 
 class Weighed(_Frozen, frozen=True):
-    """The `coefficients` of the contributors follow from what is seen of all slices; `again`: they are those of a mean
-    about which one more look is needed."""
+    """The `coefficients` of the contributors follow from the statistics of all slices; `again`: they are those of a
+    mean about which one more survey is needed."""
 
     recipe: str
     coefficients: tuple[int, ...]
@@ -73,8 +73,8 @@ class Weighed(_Frozen, frozen=True):
 
 
 class SlicesLost(_Frozen, frozen=True):
-    """Slices of this recipe that were believed to be in the local store are not there, or not whole; or what is seen of
-    them is not here."""
+    """Slices of this recipe that were believed to be in the local store are not there, or not whole; or the statistics
+    of them is not here."""
 
     recipe: str
 
@@ -99,7 +99,7 @@ SliceEvent: TypeAlias = (
 
 
 class MergeSlice(_Frozen, frozen=True):
-    """Fetch this slice of the models of the recipe, but for those that are here, and merge it, or in a look look at it.
+    """Fetch this slice of the models of the recipe, but for those that are here, and merge it, or survey it.
     `start` and `stop`: its place, in units of `slices.UNITS`. A contributor whose part has not come within `seconds` is
     too slow."""
 
@@ -119,8 +119,8 @@ class Coded(_Frozen, frozen=True):
 
 
 class FetchSlice(_Frozen, frozen=True):
-    """Fetch this slice, which others have merged, from one of these members, the likeliest first. `root`: its
-    digest. `seen_of`: fetch only what they see of it, of so many models; 0: the slice. `coded`: the change that the
+    """Fetch this slice, which others have merged, from one of these members, the likeliest first. `root`: its digest.
+    `statistics_of`: fetch only their statistics of it, of so many models; 0: the slice. `coded`: the change that the
     slice can be made of instead, where its base is here."""
 
     recipe: str
@@ -129,7 +129,7 @@ class FetchSlice(_Frozen, frozen=True):
     stop: int
     root: str
     holders: tuple[str, ...]
-    seen_of: int = 0
+    statistics_of: int = 0
     coded: Coded | None = None
 
 
@@ -143,8 +143,8 @@ class Assemble(_Frozen, frozen=True):
 
 
 class WeighModels(_Frozen, frozen=True):
-    """Find the coefficients of the recipe's contributors, of these `weights`, from what is seen of its slices; `roots`
-    are the digests of that, in order."""
+    """Find the coefficients of the recipe's contributors, of these `weights`, from the statistics of its slices;
+    `roots` are the digests of that, in order."""
 
     recipe: Recipe
     weights: tuple[int, ...]

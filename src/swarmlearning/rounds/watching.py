@@ -96,5 +96,5 @@ def _statements(state: Training, current: Round) -> int:
     slicing = slicing_of(state, current.number)
     if slicing is None:
         return 0
-    stated = sum(len(each.seen) + len(each.roots) + len(each.copies) for each in slicing.slices)
+    stated = sum(len(each.statistics) + len(each.roots) + len(each.copies) for each in slicing.slices)
     return stated + len(slicing.faults)

@@ -80,7 +80,7 @@ def _open_parts(state: Training, current: Round) -> list[tuple[str, range]]:
     slicing = slicing_of(state, current.number)
     if slicing is None:
         return _parts(state, current)
-    left = [each for each in slicing.slices if not each.root and each.merger not in each.roots | each.seen]
+    left = [each for each in slicing.slices if not each.root and each.merger not in each.roots | each.statistics]
     return [(each.merger, range(each.start, each.stop)) for each in left]
 
 

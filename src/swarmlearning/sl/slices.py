@@ -47,9 +47,9 @@ from swarmlearning.sl.backslices import BackSlices
 from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.influences import Found, Influences
 from swarmlearning.sl.layouts import NOTHING, NoLayout, chunks_of, copy_start, data_in
-from swarmlearning.sl.looks import Looks, look_of
 from swarmlearning.sl.merging import in_thread
 from swarmlearning.sl.patience import STALL_SECONDS, patiently
+from swarmlearning.sl.surveys import Surveys, survey_of
 from swarmlearning.sl.turns import Turns
 from swarmlearning.sl.unusable import Unusable, blaming
 from swarmlearning.tensors.digest import Layout, ModelDigest, slice_root
@@ -99,16 +99,16 @@ class SliceWork:
         self._back = BackSlices(store, self.codings, self.path, count)
         self._turns = defaultdict[str, Turns](partial(Turns, FROM_ONE))
         self.influences = Influences(fetcher, height)
-        self.looks = Looks(fetcher, height)
+        self.surveys = Surveys(fetcher, height)
 
     def sums(self, kind: str, name: str, index: int) -> bytes | None:
-        """What this node knows of the models' `influence` in a slice that it has merged, or has `seen` of one."""
-        return (self.looks if kind == "seen" else self.influences).of(name, index)
+        """What this node knows of the models' `influence` in a slice that it has merged, or its `statistics` of one."""
+        return (self.surveys if kind == "statistics" else self.influences).of(name, index)
 
     # --- merging ------------------------------------------------------------------------------------------------------
 
     async def merge(self, task: MergeSlice, members: Sequence[str]) -> None:
-        """Merges a slice, or in a look looks at it; `members` may have the round's base."""
+        """Merges a slice, or surveys it; `members` may have the round's base."""
         recipe, index = task.recipe, task.slice
         digests = [one.digest for one in recipe.contributors]
         with self._store.pinned(recipe.name, change_name(recipe.name), recipe.base, *digests):
@@ -116,7 +116,7 @@ class SliceWork:
                 info = self._reference(recipe.base, *digests)
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 await self.gather(task, info, chunks, members)
-                work = self._look if recipe.look else self._merge
+                work = self._survey if recipe.survey else self._merge
                 done = await in_thread(lambda read: work(task, info, chunks, read), self._count)
             except Unusable as fault:
                 logger.info("Slice %d of round %d is not merged: %s", index, recipe.round, fault)
@@ -259,27 +259,27 @@ class SliceWork:
         if sums is not None:
             self.influences.keep(recipe.name, task.slice, sums)
 
-    def _look(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> SliceMerged:
-        """Looks at what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""
+    def _survey(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> SliceMerged:
+        """Surveys what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""
         recipe, header = task.recipe, read_header(self._store.path(info.root))
         previous, part = self.path(recipe.base) if recipe.base else None, data_in(info.layout, chunks) or NOTHING
         with blaming():
             models = self.codings.sources(recipe, info, self.path)
-            seen = gram_part(models, previous, header, part, look_of(recipe), on_read=on_read)
-        self.looks.keep(recipe.name, task.slice, seen)
-        return SliceMerged(recipe.name, task.slice, seen.digest)
+            found = gram_part(models, previous, header, part, survey_of(recipe), on_read=on_read)
+        self.surveys.keep(recipe.name, task.slice, found)
+        return SliceMerged(recipe.name, task.slice, found.digest)
 
     # --- slices that others have merged -------------------------------------------------------------------------------
 
     async def fetch(self, task: FetchSlice) -> None:
-        """Fetches a slice that others have merged, or what they see of it, after ranges that it is to merge itself.
+        """Fetches a slice that others have merged, or their statistics of it, after ranges that it is to merge itself.
 
         Slices of one member come in an order by chance, another one at each site: so all that it has merged is soon
         somewhere else, too, and a link that is cut then keeps nobody waiting.
         """
         sources = self._sources(task.holders)
-        if task.seen_of:
-            await self._fetch_seen(task, list(sources))
+        if task.statistics_of:
+            await self._fetch_statistics(task, list(sources))
             return
         base = task.coded.base if task.coded else ""
         with self._store.pinned(task.recipe, change_name(task.recipe), base), self._measured(sources) as links:
@@ -302,11 +302,11 @@ class SliceWork:
             else:
                 self._emit(SliceFetched(task.recipe, task.slice, task.root))
 
-    async def _fetch_seen(self, task: FetchSlice, sources: Sequence[Source]) -> None:
+    async def _fetch_statistics(self, task: FetchSlice, sources: Sequence[Source]) -> None:
         try:
             info = self._reference()
             part = data_in(info.layout, chunks_of(info.layout, task.start, task.stop)) or NOTHING
-            await self.looks.fetch(task, read_header(self._store.path(info.root)), part, sources)
+            await self.surveys.fetch(task, read_header(self._store.path(info.root)), part, sources)
         except (TransferError, NoLayout, StoreError, TensorFileError) as error:
             logger.info("%s", error)
             self._emit(SliceMissing(task.recipe, task.slice, str(error)))
@@ -314,10 +314,10 @@ class SliceWork:
             self._emit(SliceFetched(task.recipe, task.slice, task.root))
 
     async def weigh(self, task: WeighModels) -> None:
-        """Finds the coefficients, from what is seen of all slices."""
+        """Finds the coefficients, from the statistics of all slices."""
         try:
             header = read_header(self._store.path(self._reference().root))
-            found = await asyncio.to_thread(self.looks.weigh, task, header)
+            found = await asyncio.to_thread(self.surveys.weigh, task, header)
         except (NoLayout, StoreError, TensorFileError, PartError) as error:
             logger.warning("The models of round %d are not weighed here: %s", task.recipe.round, error)
             self._emit(LocalFailure(task, str(error)))

@@ -73,9 +73,9 @@ def share_text(each: Share) -> str:
     return WORK[each.what].format(site=each.site)
 
 
-def site_text(each: SiteNow, merger: Merger | None = None, look: int = 0) -> str:
-    """What a member does, and how far it is; `merger`: its part in a round that is merged in slices, or in this `look`
-    at them."""
+def site_text(each: SiteNow, merger: Merger | None = None, survey: int = 0) -> str:
+    """What a member does, and how far it is; `merger`: its part in a round that is merged in slices, or in this
+    `survey` at them."""
     parts = []
     if each.after_seconds is not None:
         parts.append(f"model in after {span_text(each.after_seconds)}")
@@ -89,7 +89,7 @@ def site_text(each: SiteNow, merger: Merger | None = None, look: int = 0) -> str
     if not parts and each.state != "in":
         parts.append(ACTIVITIES[each.state].format("this one"))
     if merger is not None:
-        parts.append(merger_text(merger, look))
+        parts.append(merger_text(merger, survey))
     if each.coded is not None:
         parts.append(coded_text(each.coded))
     return "; ".join(parts)
@@ -209,7 +209,7 @@ def _merging(found: Explanation) -> str:
     if found.way is not None and found.way.waits:
         count, left = sum(each.slices for each in found.way.mergers), found.way.waits.get(found.site, 0)
         doing = f": it {_progress(site)}" if site.doing not in (None, "wait") else ""
-        what = "its models are looked at" if found.way.look else "it is merged"
+        what = "its models are surveyed" if found.way.survey else "it is merged"
         return (
             f"Round {found.round} has taken {span_text(found.seconds)}: {what} in {count} slices, of which "
             f"{sum(found.way.waits.values())} are still to come, {left} from {found.site}{doing}"

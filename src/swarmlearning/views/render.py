@@ -87,7 +87,7 @@ def _state_text(facts: Waiting, names: Names, addresses: Names | None) -> str:
 
 def _slices_text(slices: Slices, models: int, names: Names) -> str:
     waits = listed([f"{name_of(names, uid)} ({count})" for uid, count in slices.waits.items()])
-    does, done = ("look at", "seen") if slices.look else ("merge", "merged")
+    does, done = ("survey", "surveyed") if slices.survey else ("merge", "merged")
     text = f"{slices.mergers} sites {does} {models} models in {slices.count} slices, {slices.merged} of them are {done}"
     return f"{text}; waiting for {waits}" if waits else text
 

@@ -61,9 +61,9 @@ class RoundWay(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a round is merged: in slices, or by its leader. `leader_ms` and `sliced_ms` are what rounds have taken with
     one leader and in slices, by block times, from the contributors' being fixed until all had the result; 0: unknown.
 
-    `look`: its number, while models are only looked at in slices, for the coefficients of a geometric median; `merged`
-    are those seen then. `waits`: by member, the slices that are still to come from it. `contradicted`: slices of which
-    members state different bytes.
+    `survey`: its number, while models are only surveyed in slices, for the coefficients of a geometric median; `merged`
+    are those surveyed then. `waits`: by member, the slices that are still to come from it. `contradicted`: slices of
+    which members state different bytes.
     """
 
     sliced: bool
@@ -76,7 +76,7 @@ class RoundWay(msgspec.Struct, frozen=True, omit_defaults=True):
     faults: tuple[Reported, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     contradicted: tuple[int, ...] = ()
-    look: int = 0
+    survey: int = 0
 
 
 def round_way(state: Training) -> RoundWay | None:
@@ -121,14 +121,14 @@ def _way(state: Training, mode: MergeMode, current: Round, slicing: Slicing | No
         faults=_faults(slicing),
         left_out=tuple(LeftOut(each.uid, each.reason) for each in slicing.excluded),
         contradicted=tuple(index for index, each in slices if len(set(each.roots.values())) > 1),
-        look=slicing.look,
+        survey=slicing.survey,
     )
 
 
 def _merger(state: Training, uid: str, own: list[Slice]) -> Merger:
     link = stated(state.links, uid)
     share = sum(each.units for each in own) / UNITS
-    done = sum(uid in each.roots or uid in each.seen for each in own)
+    done = sum(uid in each.roots or uid in each.statistics for each in own)
     return Merger(uid, round(share, 4), len(own), done, link.up, link.down)
 
 
@@ -182,19 +182,19 @@ def way_text(way: RoundWay, number: int, *, closed: bool = False) -> str:
     if not way.mergers:
         return f"Round {number} will be merged in slices: {_reason(way)}"
     count, verb = sum(each.slices for each in way.mergers), "was" if closed else "is"
-    if way.look:
+    if way.survey:
         return (
-            f"Round {number} {verb} merged in {count} slices by {len(way.mergers)} sites: {_reason(way)}. They look at "
-            f"the models first (look {way.look}), which gives the coefficients of the geometric median"
+            f"Round {number} {verb} merged in {count} slices by {len(way.mergers)} sites: {_reason(way)}. They survey "
+            f"the models first (survey {way.survey}), which gives the coefficients of the geometric median"
         )
     return f"Round {number} {verb} merged in {count} slices by {len(way.mergers)} sites: {_reason(way)}"
 
 
-def merger_text(each: Merger, look: int = 0) -> str:
+def merger_text(each: Merger, survey: int = 0) -> str:
     """A merger's part: `merges 25 % in 4 slices, 3 merged; link 12 MB/s up, 40 MB/s down; got 50 MB at 31 MB/s`. In a
-    `look` it is `looks at 25 % in 4 slices, 3 seen`."""
+    `survey` it is `surveys 25 % in 4 slices, 3 surveyed`."""
     link = [f"{size_text(speed)}/s {way}" for speed, way in ((each.up, "up"), (each.down, "down")) if speed]
-    does, done = ("looks at", "seen") if look else ("merges", "merged")
+    does, done = ("surveys", "surveyed") if survey else ("merges", "merged")
     text = f"{does} {100 * each.share:.0f} % in {each.slices} slice{'s' * (each.slices != 1)}, {each.merged} {done}"
     if link:
         text += f"; link {', '.join(link)}"

@@ -111,14 +111,14 @@ class Participation(msgspec.Struct, frozen=True):
 
 class Slices(msgspec.Struct, frozen=True):
     """How far a round has come that is merged in slices: `merged` of `count` are, each by one of `mergers` sites.
-    `waits`: the slices that are still to come, by the member that merges them. `look`: its number, while models are
-    only looked at; then `merged` are those seen."""
+    `waits`: the slices that are still to come, by the member that merges them. `survey`: its number, while models are
+    only surveyed; then `merged` are those surveyed."""
 
     count: int
     merged: int
     mergers: int
     waits: dict[str, int]
-    look: int = 0
+    survey: int = 0
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -205,7 +205,7 @@ def slices_of(state: Training, current: Round) -> Slices | None:
     waits = Counter(each.merger for each in slicing.slices if not live_holders(each, there))
     mergers = {each.merger for each in slicing.slices}
     count = len(slicing.slices)
-    return Slices(count, count - waits.total(), len(mergers), dict(sorted(waits.items())), slicing.look)
+    return Slices(count, count - waits.total(), len(mergers), dict(sorted(waits.items())), slicing.survey)
 
 
 def _with_organisations(state: Training, facts: Waiting, uids: Collection[str]) -> Waiting:
@@ -278,7 +278,7 @@ def activity(state: Training, member: Member) -> Activity:
 
 def _merges(state: Training, current: Round, uid: str) -> bool:
     slices = slices_of(state, current)
-    if slices is None or (slices.look and not slices.waits):  # the leader weighs what all have seen
+    if slices is None or (slices.survey and not slices.waits):  # the leader weighs the statistics of all
         return uid == current.leader
     return uid in slices.waits
 

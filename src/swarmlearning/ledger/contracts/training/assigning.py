@@ -83,7 +83,7 @@ def unable_to(slicing: Slicing, index: int) -> set[str]:
 def silent(slicing: Slicing, term: int) -> set[str]:
     """The members that have said nothing about the present recipe, though a former leader has had to take a slice from
     them: nobody waits for their word. A leader alone makes nobody silent, since that takes a new term."""
-    stated = {uid for each in slicing.slices for uid in (*each.roots, *each.seen)}
+    stated = {uid for each in slicing.slices for uid in (*each.roots, *each.statistics)}
     taken_from = {uid for uid, then in slicing.taken_from.items() if then < term}
     return taken_from - stated - {each.by for each in slicing.faults}
 
@@ -117,7 +117,7 @@ def _not_asked(state: Training, slicing: Slicing, index: int, again: Collection[
     """The members that could merge this slice in the place of its merger, and have not stated what it is; those that
     could not have a model but may try `again` count as able."""
     found = slicing.slices[index]
-    out = {found.merger, *found.roots, *found.seen} | unable_to(slicing, index).difference(again)
+    out = {found.merger, *found.roots, *found.statistics} | unable_to(slicing, index).difference(again)
     able = mergers(state, slicing)
     return [uid for uid in able if uid not in out] or [uid for uid in _spare(state, able) if uid not in out]
 

@@ -348,9 +348,9 @@ class Checked(Body, frozen=True, omit_defaults=True):
 
 
 class Weigh(Body, frozen=True, omit_defaults=True):
-    """The leader has gathered what mergers see of all slices in the look of this recipe. `coefficients`: of its
-    contributors, in order; they sum to 2^29 (`weighing.WHOLE`). `again`: one more look is needed, about the mean with
-    these; else all merge with them."""
+    """The leader has gathered the mergers' statistics of all slices, in the survey of this recipe. `coefficients`: of
+    its contributors, in order; they sum to 2^29 (`weighing.WHOLE`). `again`: one more survey is needed, about the mean
+    with these; else all merge with them."""
 
     round: Count
     term: Count

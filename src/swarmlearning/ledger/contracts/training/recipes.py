@@ -13,28 +13,28 @@ from swarmlearning.ledger.contracts.training.transitions import place_in
 from swarmlearning.ledger.contracts.training.weighing import coefficients, median_of_few
 
 SLICED_METHODS: Final = frozenset({"mean", "coordmedian", "geomedian"})
-LOOKED_AT: Final = "geomedian"
-"""The method whose coefficients follow from the models."""
-MOST_LOOKED_AT: Final = 64
-"""Models: what is seen of more is too much to send (`merge/parts.py`)."""
-MOST_LOOKS: Final = 2
+SURVEYED: Final = "geomedian"
+"""The method whose coefficients follow from the models, which are surveyed first."""
+MOST_SURVEYED: Final = 64
+"""Models: the statistics of more are too much to send (`merge/parts.py`)."""
+MOST_SURVEYS: Final = 2
 
 
 def recipe_of(state: Training, current: Round, slicing: Slicing | None = None) -> Recipe:
-    """All that the bytes of the round's result follow from; or of a look, where coefficients are not known yet. Of
-    other contributors than those that a leader has weighed the looks begin anew."""
+    """All that the bytes of the round's result follow from; or of a survey, where coefficients are not known yet.
+    With other contributors than those that a leader has weighed the surveys begin anew."""
     assert state.terms is not None
-    method, look = state.terms.merge_method, 0
+    method, survey = state.terms.merge_method, 0
     parts = contributions(state, current, slicing.excluded if slicing else ())
-    if method == LOOKED_AT:
+    if method == SURVEYED:
         if slicing and [_model(one) for one in slicing.weighed] == [_model(one) for one in parts]:
-            parts, look = slicing.weighed, slicing.look
+            parts, survey = slicing.weighed, slicing.survey
         elif few := median_of_few([one.coefficient for one in parts]):
             parts = weighed(parts, few)
         else:
-            look = 1
+            survey = 1
     ways = transfer_in(state, current.base), back_in(state, current.base)
-    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, look, *ways)
+    return Recipe(state.network, state.name, state.run, current.number, method, current.base, parts, survey, *ways)
 
 
 def weighed(parts: Collection[Contributor], shares: Collection[int]) -> tuple[Contributor, ...]:
@@ -60,7 +60,7 @@ def is_divisible(state: Training, current: Round) -> bool:
     single = terms is not None and terms.initial == "one" and current.number == 0
     if terms is None or terms.merge_method not in SLICED_METHODS or single or not model_size(state, current):
         return False
-    if terms.merge_method == LOOKED_AT and len(parts) > MOST_LOOKED_AT:
+    if terms.merge_method == SURVEYED and len(parts) > MOST_SURVEYED:
         return False
     return len({one.digest for one in parts}) >= 2 and len(_mergers(state, current)) >= 2
 
@@ -75,7 +75,7 @@ def divided(state: Training, current: Round) -> Slicing | None:
     slices = divide(able, len(sites), size, slowest)
     if len({each.merger for each in slices}) < 2:
         return None
-    return Slicing(current.number, recipe.name, slices, look=recipe.look)
+    return Slicing(current.number, recipe.name, slices, survey=recipe.survey)
 
 
 def place(state: Training, uid: str) -> str:

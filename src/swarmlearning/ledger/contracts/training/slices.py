@@ -5,9 +5,10 @@ its chunks (`chunks_of`). What determines the bytes of every slice is the *recip
 with their models and integer coefficients. It is fixed before anybody merges, so a merger's statement about a slice
 holds for the recipe, whoever leads, and two different ones show that somebody lies.
 
-The coefficients of a geometric median are not known before all of every model was looked at. So such a round begins
-with a *look*, of which the recipe is one of its own: each merger states what it sees of its slices, sums that the
-leader gathers; and the coefficients that follow from these are on the ledger before anybody merges (`Weigh`).
+The coefficients of a geometric median are not known before all of every model has been read. So such a round begins
+with a *survey*, which has a recipe of its own: each merger states the statistics of its slices, sums that the leader
+gathers; and the coefficients that follow from these are on the ledger before anybody merges (`Weigh`). In recipes and
+in the ledger's state, whose hashes are on the ledger, the fields keep their first names, `look` and `seen`.
 
 A model has at least as many chunks as mergers, and each merger four slices, so that early ones travel while late ones
 are merged; more where a link is so slow that a model takes long, since what is merged last travels alone. Shares follow
@@ -69,8 +70,8 @@ class Contributor(msgspec.Struct, frozen=True):
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that the bytes of a result follow from; `contributors` are in the order of their UIDs.
 
-    `look`: 0, or the number of a look, which is about the median of the first three models, the second one about the
-    weighted mean of all; the coefficients are the weights then, in the first one those that were submitted.
+    `survey`: 0, or the number of a survey: the first one is about the median of the first three models, the second
+    about the weighted mean of all; the coefficients are the weights then, in the first one those that were submitted.
     `transfer`: how the contributors' changes of the base are coded; `float32`: they give whole models. `back`: how the
     change from the base to what is merged of them is coded, which is the result then; `float32`: the merge itself is.
     """
@@ -82,7 +83,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     method: MergeMethod
     base: str
     contributors: tuple[Contributor, ...]
-    look: int = 0
+    survey: int = msgspec.field(default=0, name="look")
     transfer: Transfer = "float32"
     back: TransferBack = "float32"
 
@@ -97,10 +98,10 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     `roots`: by merger, the digest that it has stated of the slice's chunks. `copies`: by such a digest, others that
     hold what it names. `ruled`: the digest that counts where mergers contradict each other, and nobody is left to ask.
-    `passed`: 1 + the term in which a leader has given the slice to another member last. `seen`: in a look, by merger,
-    the digest of what it sees of the slice. Sums differ in their last bits between machines, so several may be true;
-    a leader goes on from any of them. `changes`: by merger, the digest that it has stated of the coded chunks of the
-    change that the slice is of the round's base, where merges travel so.
+    `passed`: 1 + the term in which a leader has given the slice to another member last. `statistics`: in a survey, by
+    merger, the digest of its statistics of the slice. Sums differ in their last bits between machines, so several may
+    be true; a leader goes on from any of them. `changes`: by merger, the digest that it has stated of the coded chunks
+    of the change that the slice is of the round's base, where merges travel so.
     """
 
     start: int
@@ -111,7 +112,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     copies: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     ruled: str = ""
     passed: int = 0
-    seen: dict[str, str] = msgspec.field(default_factory=dict)
+    statistics: dict[str, str] = msgspec.field(default_factory=dict, name="seen")
     changes: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
@@ -143,10 +144,10 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     @cached_property
     def holders(self) -> Set[str]:
-        """Who has stated that it holds the slice with that digest; in a look, what it sees of it."""
+        """Who has stated that it holds the slice with that digest; in a survey, who has stated its statistics."""
         root = self.root
         if not root:
-            return frozenset(self.seen)
+            return frozenset(self.statistics)
         return frozenset(uid for uid, stated in self.roots.items() if stated == root).union(self.copies.get(root, ()))
 
     @cached_property
@@ -180,7 +181,7 @@ class Fault(msgspec.Struct, frozen=True):
 class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     """A round that is merged in slices: `recipe` is the name of its present one, without those `excluded`.
 
-    `look`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated.
+    `survey`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated.
     `taken_from`: the members from which a leader has taken a slice of the present recipe, and the first term in which
     one did.
     """
@@ -190,7 +191,7 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     slices: tuple[Slice, ...]
     excluded: tuple[Exclusion, ...] = ()
     faults: tuple[Fault, ...] = ()
-    look: int = 0
+    survey: int = msgspec.field(default=0, name="look")
     weighed: tuple[Contributor, ...] = ()
     taken_from: dict[str, int] = msgspec.field(default_factory=dict)
 
@@ -199,10 +200,12 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
         slices = (*self.slices[:index], changed, *self.slices[index + 1 :])
         return msgspec.structs.replace(self, slices=slices)
 
-    def without_seen_by(self, uid: str) -> "Slicing":
-        """A copy in which this member has seen nothing in a look."""
+    def without_statistics_by(self, uid: str) -> "Slicing":
+        """A copy in which this member has stated no statistics."""
         slices = tuple(
-            msgspec.structs.replace(each, seen={by: seen for by, seen in each.seen.items() if by != uid})
+            msgspec.structs.replace(
+                each, statistics={by: stated for by, stated in each.statistics.items() if by != uid}
+            )
             for each in self.slices
         )
         return msgspec.structs.replace(self, slices=slices)

@@ -13,8 +13,8 @@ goes wrong is settled by what members state, in `follow`, after each transaction
   reported most is left out.
 - Mergers that state different digests for one slice: a third decides, by merging it, too; where none is left, what most
   of those have stated that are there, or the leader has.
-- By the geometric median mergers look at their slices first, and the leader states the coefficients that follow from
-  what they see (`Weigh`): a new recipe, which all merge by. With other contributors they look anew.
+- By the geometric median mergers survey their slices first, and the leader states the coefficients that follow from
+  their statistics (`Weigh`): a new recipe, which all merge by. With other contributors they survey anew.
 - A slice that nobody holds from whom others can fetch is merged again, also of a result that stands: contributors keep
   their models until all present members have it.
 - Where no member is there that could merge slices, or no model is left, the leader makes the result as in any other
@@ -52,8 +52,8 @@ from swarmlearning.ledger.contracts.training.bodies import (
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.mergemode import MergeMode, ms_of_one
 from swarmlearning.ledger.contracts.training.recipes import (
-    LOOKED_AT,
-    MOST_LOOKS,
+    MOST_SURVEYS,
+    SURVEYED,
     contributions,
     divided,
     is_divisible,
@@ -93,16 +93,16 @@ def state_link(state: Training, body: StateLink, uid: str) -> Training:
 
 
 def sliced(state: Training, body: Sliced, uid: str) -> Training:
-    """A merger has merged its slice, or in a look has looked at it; so may have one that had it before, and whose word
+    """A merger has merged its slice, or surveyed it; so may have one that had it before, and whose word
     counts as much. Raises `Rejection`."""
     slicing, found = _slice(state, body.round, body.recipe, body.slice)
     if uid not in found.readers:
         raise Rejection(Code.NOT_MERGER, f"slice {body.slice} of round {body.round} is for {found.merger}, not {uid}")
-    if uid in found.roots or uid in found.seen:
+    if uid in found.roots or uid in found.statistics:
         raise Rejection(Code.NO_CHANGE, f"{uid} has stated slice {body.slice} of round {body.round} already")
-    check_coded(state, _round_of(state, body.round), body, look=slicing.look)
-    if slicing.look:
-        changed = msgspec.structs.replace(found, seen={**found.seen, uid: body.root})
+    check_coded(state, _round_of(state, body.round), body, survey=slicing.survey)
+    if slicing.survey:
+        changed = msgspec.structs.replace(found, statistics={**found.statistics, uid: body.root})
     else:
         changed = msgspec.structs.replace(found, roots={**found.roots, uid: body.root})
     if body.change:
@@ -138,7 +138,7 @@ def report_fault(state: Training, body: ReportFault, uid: str) -> Training:
         raise Rejection(Code.NOT_A_MEMBER, f"{body.exclusion.uid} contributes nothing to round {body.round}")
     if body.exclusion.reason == "kept-back":
         raise Rejection(Code.WRONG_CONTRIBUTORS, "what a site keeps back follows from the ledger")
-    if uid in found.roots or uid in found.seen or uid in unable_to(slicing, body.slice):
+    if uid in found.roots or uid in found.statistics or uid in unable_to(slicing, body.slice):
         raise Rejection(Code.NO_CHANGE, f"{uid} has merged slice {body.slice}, or reported already why it cannot")
     shortened = msgspec.structs.replace(body.exclusion, detail=body.exclusion.detail[:MOST_DETAIL])
     fault = Fault(body.slice, uid, shortened)
@@ -155,21 +155,21 @@ def reassign(state: Training, body: Reassign, uid: str) -> Training:
 
 
 def weigh(state: Training, body: Weigh, uid: str) -> Training:
-    """The leader states the coefficients that follow from what mergers see of all slices. From now on they are those of
+    """The leader states the coefficients that follow from the statistics of all slices. From now on they are those of
     the recipe, whoever leads. Raises `Rejection`."""
     current = round_led(state, body.round, body.term, uid)
     slicing, _ = _slice(state, current.number, body.recipe, 0)
-    if not slicing.look:
+    if not slicing.survey:
         raise Rejection(Code.NO_CHANGE, f"the coefficients of round {body.round} are known already")
-    if unseen := sum(not each.seen for each in slicing.slices):
-        raise Rejection(Code.NOT_MERGED, f"{unseen} of {len(slicing.slices)} slices have not been looked at yet")
+    if lacking := sum(not each.statistics for each in slicing.slices):
+        raise Rejection(Code.NOT_MERGED, f"{lacking} of {len(slicing.slices)} slices have not been surveyed yet")
     parts = recipe_of(state, current, slicing).contributors
     if len(body.coefficients) != len(parts) or sum(body.coefficients) != WHOLE:
         raise Rejection(Code.WRONG_CONTRIBUTION, f"each of {len(parts)} models has a coefficient; they sum to {WHOLE}")
-    if body.again and slicing.look == MOST_LOOKS:
-        raise Rejection(Code.WRONG_CONTRIBUTION, f"after {MOST_LOOKS} looks the coefficients are known")
+    if body.again and slicing.survey == MOST_SURVEYS:
+        raise Rejection(Code.WRONG_CONTRIBUTION, f"after {MOST_SURVEYS} surveys the coefficients are known")
     found = msgspec.structs.replace(
-        slicing, look=slicing.look + 1 if body.again else 0, weighed=weighed(parts, body.coefficients)
+        slicing, survey=slicing.survey + 1 if body.again else 0, weighed=weighed(parts, body.coefficients)
     )
     return _with(state, _anew(found, recipe_of(state, current, found)))
 
@@ -190,7 +190,7 @@ def _check_slices(state: Training, current: Round, slicing: Slicing, body: Publi
         raise Rejection(Code.WRONG_CONTRIBUTORS, "left out of a round merged in slices is whom its mergers agree on")
     shares = {one.uid: one.coefficient for one in recipe_of(state, current, slicing).contributors}
     wrong = [part.uid for part in body.receipt.contributions if part.coefficient != shares.get(part.uid, 0)]
-    if terms_of(state).merge_method == LOOKED_AT and wrong:
+    if terms_of(state).merge_method == SURVEYED and wrong:
         raise Rejection(Code.WRONG_CONTRIBUTION, f"the coefficient of {wrong[0]} is another one on the ledger")
     if lacking := not_held(state, slicing, uid):
         raise Rejection(
@@ -283,7 +283,7 @@ def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
     contributors = {each.uid for each in recipe.contributors}
     faults = tuple(each for each in slicing.faults if each.uid in contributors)
     return msgspec.structs.replace(
-        slicing, recipe=recipe.name, slices=slices, faults=faults, look=recipe.look, weighed=kept, taken_from={}
+        slicing, recipe=recipe.name, slices=slices, faults=faults, survey=recipe.survey, weighed=kept, taken_from={}
     )
 
 

@@ -46,9 +46,9 @@ def check_change(state: Training, current: Round, body: Publish) -> None:
         raise Rejection(Code.WRONG_CHANGE, f"round {current.number}: there {is_due} to be a coded change to its merge")
 
 
-def check_coded(state: Training, current: Round, body: Sliced, look: int) -> None:
-    """The same for a slice, of which in a `look` nothing is merged."""
-    due = back_in(state, current.base) != "float32" and not look
+def check_coded(state: Training, current: Round, body: Sliced, survey: int) -> None:
+    """The same for a slice, of which in a `survey` nothing is merged."""
+    due = back_in(state, current.base) != "float32" and not survey
     if due != bool(body.change):
         is_due = "is due" if due else "is none"
         what = f"slice {body.slice} of round {current.number}"

@@ -184,8 +184,8 @@ def without_slices(state: Training, number: int) -> Training:
 
 
 def forget_looks(state: Training, uid: str) -> Training:
-    """What a member has seen in a look ended with its process (seed 1323): it has to look anew, or another one."""
-    slicings = tuple(each.without_seen_by(uid) if each.look else each for each in state.slicings)
+    """A member's statistics ended with its process (seed 1323): it has to survey anew, or another one."""
+    slicings = tuple(each.without_statistics_by(uid) if each.survey else each for each in state.slicings)
     return state if slicings == state.slicings else msgspec.structs.replace(state, slicings=slicings)
 
 

@@ -40,7 +40,7 @@ def coefficients(state: Training, weights: Mapping[str, int]) -> dict[str, int]:
 
 def median_of_few(weights: Sequence[int]) -> tuple[int, ...]:
     """The coefficients of a geometric median that is known whatever the models are: the one that has half of the weight
-    or more is the median; of two that weigh the same it is the mean. Empty where they have to be looked at."""
+    or more is the median; of two that weigh the same it is the mean. Empty where they have to be surveyed."""
     heavy = [index for index, weight in enumerate(weights) if 2 * weight >= sum(weights)]
     return tuple(WHOLE // len(heavy) if index in heavy else 0 for index in range(len(weights))) if heavy else ()
 

@@ -1,7 +1,8 @@
-"""The leader's part in a look: it gathers what mergers see of their slices, and states the coefficients that follow.
+"""The leader's part in a survey: it gathers the mergers' statistics of their slices, and states the coefficients that
+follow.
 
-What each merger sees is a few kilobytes, of which the digest is on the ledger. Where several have stated different ones
-of a slice, since it has gone from one to another, any of them will do: their sums differ in the last bits.
+Each merger's statistics are a few kilobytes, of which the digest is on the ledger. Where several have stated different
+ones of a slice, since it has gone from one to another, any of them will do: their sums differ in the last bits.
 """
 
 from swarmlearning.ledger.bodies import Weigh
@@ -37,7 +38,7 @@ def _fetch(facts: RoundFacts, slicing: Slicing, known: Progress, index: int, mod
         digest = list(offers)[known.missed[index] % len(offers)]
         holders = tuple(offers[digest])
         facts.work.want(
-            FetchSlice(slicing.recipe, index, each.start, each.stop, digest, holders, seen_of=models), facts.now
+            FetchSlice(slicing.recipe, index, each.start, each.stop, digest, holders, statistics_of=models), facts.now
         )
 
 
@@ -46,5 +47,5 @@ def _offers(facts: RoundFacts, found: Slice) -> dict[str, list[str]]:
     offers: dict[str, list[str]] = {}
     there = live_holders(found, alive(facts.training) - {facts.uid})
     for uid in sorted(there, key=lambda uid: (uid != found.merger, place(facts.training, uid))):
-        offers.setdefault(found.seen[uid], []).append(uid)
+        offers.setdefault(found.statistics[uid], []).append(uid)
     return offers

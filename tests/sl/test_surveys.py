@@ -1,4 +1,4 @@
-"""Sites that look at real models and merge slices of them by the geometric median: what comes of it is what one leader
+"""Sites that survey real models and merge slices of them by the geometric median: what comes of it is what one leader
 makes of them."""
 
 import asyncio
@@ -34,8 +34,8 @@ from swarmlearning.rounds.slices import (
     WeighModels,
 )
 from swarmlearning.sl.layouts import chunks_of
-from swarmlearning.sl.looks import MOST_BYTES
 from swarmlearning.sl.slices import SliceWork
+from swarmlearning.sl.surveys import MOST_BYTES
 from swarmlearning.tensors.digest import slice_root
 from swarmlearning.tensors.file import Tensor, write
 
@@ -54,7 +54,7 @@ def models(kind: str) -> list[np.ndarray[Any, Any]]:
 
 
 class Hosts:
-    """All sites' work; whoever asks for what another sees gets it, unless that one is `mute` or says `other`."""
+    """All sites' work; whoever asks for another's statistics gets them, unless that one is `mute` or says `other`."""
 
     def __init__(self, folder: Path, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
         self.events: dict[str, list[Event]] = {uid: [] for uid in SITES}
@@ -89,8 +89,8 @@ class Hosts:
             raise TransferError("not here")
         return data
 
-    async def look(self, recipe: Recipe) -> tuple[str, ...]:
-        """Each slice is looked at by another site; returns the digests of what they see."""
+    async def survey(self, recipe: Recipe) -> tuple[str, ...]:
+        """Each slice is surveyed by another site; returns the digests of their statistics."""
         roots = []
         for index in range(len(CUTS) - 1):
             done = await self.at(SITES[index], MergeSlice(recipe, index, CUTS[index], CUTS[index + 1], 10.0))
@@ -99,7 +99,7 @@ class Hosts:
         return tuple(roots)
 
     async def gather(self, leader: str, recipe: Recipe, roots: Sequence[str]) -> list[Event]:
-        """The leader asks for what it has not seen itself."""
+        """The leader asks for what it has not surveyed itself."""
         return [
             await self.at(leader, self.fetch(recipe, index, root))
             for index, root in enumerate(roots)
@@ -127,30 +127,30 @@ def _sources(uids: Sequence[str]) -> Mapping[Source, str]:
 
 
 def first_look(parts: tuple[Contributor, ...]) -> Recipe:
-    return Recipe("n", "c", 1, 0, "geomedian", "", parts, look=1)
+    return Recipe("n", "c", 1, 0, "geomedian", "", parts, survey=1)
 
 
 def with_shares(recipe: Recipe, found: Weighed) -> Recipe:
     return msgspec.structs.replace(
         recipe,
         contributors=weighed(recipe.contributors, found.coefficients),
-        look=recipe.look + 1 if found.again else 0,
+        survey=recipe.survey + 1 if found.again else 0,
     )
 
 
-@pytest.mark.parametrize(("kind", "looks"), [("apart", 1), ("near", 2)])
+@pytest.mark.parametrize(("kind", "surveys"), [("apart", 1), ("near", 2)])
 async def test_slices_are_the_model_that_one_leader_makes_with_these_coefficients(
-    tmp_path: Path, kind: str, looks: int
+    tmp_path: Path, kind: str, surveys: int
 ) -> None:
     hosts = Hosts(tmp_path, models(kind))
     recipe = first_look(await hosts.start())
-    for number in range(1, looks + 1):
-        roots = await hosts.look(recipe)
+    for number in range(1, surveys + 1):
+        roots = await hosts.survey(recipe)
         leader = SITES[-1] if number == 1 else SITES[0]
         assert all(isinstance(each, SliceFetched) for each in await hosts.gather(leader, recipe, roots))
         found = await hosts.at(leader, WeighModels(recipe, (1,) * 5, roots))
         assert isinstance(found, Weighed)
-        assert found.again == (number < looks)
+        assert found.again == (number < surveys)
         recipe = with_shares(recipe, found)
     shares = [one.coefficient for one in recipe.contributors]
     store = hosts.stores["a"]
@@ -170,19 +170,19 @@ async def test_slices_are_the_model_that_one_leader_makes_with_these_coefficient
         assert done.root == slice_root(parts.info, chunks) == slice_root(whole, chunks)
 
 
-async def test_a_site_sees_the_same_again_after_a_restart(tmp_path: Path) -> None:
+async def test_a_site_finds_the_same_statistics_after_a_restart(tmp_path: Path) -> None:
     hosts = Hosts(tmp_path, models("apart"))
     recipe = first_look(await hosts.start())
-    assert await hosts.look(recipe) == await hosts.look(recipe)
+    assert await hosts.survey(recipe) == await hosts.survey(recipe)
 
 
 async def test_a_leader_takes_only_what_was_stated_and_asks_others_who_have_stated_the_same(tmp_path: Path) -> None:
     hosts = Hosts(tmp_path, models("apart"))
     recipe = first_look(await hosts.start())
-    roots = await hosts.look(recipe)
+    roots = await hosts.survey(recipe)
     hosts.mute.add("b")
     assert isinstance(await hosts.at("e", hosts.fetch(recipe, 1, roots[1])), SliceMissing)
-    data = hosts.works["a"].sums("seen", recipe.name, 0)
+    data = hosts.works["a"].sums("statistics", recipe.name, 0)
     assert data is not None
     for false in (data[:-8] + b"\0" * 8, data + b"\0", b"", data[: len(data) // 2], bytes(len(data))):
         hosts.other["a"] = false
@@ -198,12 +198,12 @@ async def test_a_source_that_never_answers_is_waited_for_no_longer_than_that(
 ) -> None:
     hosts = Hosts(tmp_path, models("apart"))
     recipe = first_look(await hosts.start())
-    monkeypatch.setattr("swarmlearning.sl.looks.SECONDS", 0.01)
+    monkeypatch.setattr("swarmlearning.sl.surveys.SECONDS", 0.01)
     monkeypatch.setattr(hosts, "sums", lambda *given: asyncio.Event().wait())
     assert isinstance(await hosts.at("a", hosts.fetch(recipe, 1, "0" * 64)), SliceMissing)
 
 
-async def test_a_model_that_is_not_finite_is_found_by_who_looks_at_that_slice(tmp_path: Path) -> None:
+async def test_a_model_that_is_not_finite_is_found_by_who_surveys_that_slice(tmp_path: Path) -> None:
     arrays = models("apart")
     arrays[3][VALUES // 8] = np.nan
     hosts = Hosts(tmp_path, arrays)
@@ -223,5 +223,5 @@ async def test_a_leader_without_any_model_cannot_weigh_others(tmp_path: Path) ->
     assert await hosts.at("e", task) == LocalFailure(task, "no model of this training is here yet")
 
 
-def test_five_models_of_one_weight_have_to_be_looked_at() -> None:
+def test_five_models_of_one_weight_have_to_be_surveyed() -> None:
     assert not isinstance(begin((1,) * 5), tuple)

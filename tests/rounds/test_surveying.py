@@ -1,4 +1,4 @@
-"""One round machine in looks at models, of rounds merged in slices by the geometric median."""
+"""One round machine in surveys of models, of rounds merged in slices by the geometric median."""
 
 import msgspec
 
@@ -22,21 +22,21 @@ from swarmlearning.rounds.slices import (
 SHARES = (WHOLE // 2, WHOLE // 4, WHOLE // 8, WHOLE // 8)
 
 
-def looked(*sites: str) -> InSlices:
+def surveying(*sites: str) -> InSlices:
     return frozen(*sites, merge_method="geomedian")
 
 
-def test_a_node_looks_at_its_slices_and_states_what_it_sees() -> None:
-    play = looked()
+def test_a_node_surveys_its_slices_and_states_their_statistics() -> None:
+    play = surveying()
     node = Sharer(play, not_leading(play))
     first, *rest = play.of(node.uid)
     assert of(MergeSlice, node.begun) == [first, *rest]
-    assert all(action.recipe.look == 1 for action in node.begun if isinstance(action, MergeSlice))
+    assert all(action.recipe.survey == 1 for action in node.begun if isinstance(action, MergeSlice))
     assert node.merges(first) == [Send(Sliced(0, node.recipe, first, root(first)))]
 
 
-def test_only_the_leader_fetches_what_is_seen_and_each_as_soon_as_it_is_stated() -> None:
-    play = looked()
+def test_only_the_leader_fetches_statistics_and_each_as_soon_as_it_is_stated() -> None:
+    play = surveying()
     leader, other = Sharer(play, play.leader), Sharer(play, not_leading(play))
     theirs = play.of(play.others(play.leader)[1])[0]
     play.merge(theirs)
@@ -48,13 +48,13 @@ def test_only_the_leader_fetches_what_is_seen_and_each_as_soon_as_it_is_stated()
         play.slice(theirs).stop,
         root(theirs),
         (play.slice(theirs).merger,),
-        seen_of=4,
+        statistics_of=4,
     )
     assert other.advance() == []
 
 
 def gathered(play: InSlices, leader: Sharer | None = None) -> tuple[Sharer, list[Action]]:
-    """The leader has looked at its own slices, and got what the others see."""
+    """The leader has surveyed its own slices, and got the others' statistics."""
     node = leader or Sharer(play, play.leader)
     own = play.of(node.uid)
     node.merges(*own)
@@ -65,7 +65,7 @@ def gathered(play: InSlices, leader: Sharer | None = None) -> tuple[Sharer, list
 
 
 def test_the_leader_weighs_the_models_once_all_is_here_and_states_their_coefficients() -> None:
-    play = looked()
+    play = surveying()
     node, actions = gathered(play)
     (work,) = actions
     assert isinstance(work, WeighModels)
@@ -80,22 +80,22 @@ def test_the_leader_weighs_the_models_once_all_is_here_and_states_their_coeffici
     assert [one.coefficient for one in merges[0].recipe.contributors] == list(SHARES)
 
 
-def test_a_leader_that_needs_one_more_look_says_about_what() -> None:
-    play = looked()
+def test_a_leader_that_needs_one_more_survey_says_about_what() -> None:
+    play = surveying()
     node, _ = gathered(play)
     again = Weigh(0, 0, node.recipe, SHARES, again=True)
     assert sent(node.handle(Weighed(node.recipe, SHARES, again=True))) == [again]
     node.accept(again)
     play.send(node.uid, again)
     merges = [action for action in node.advance() if isinstance(action, MergeSlice)]
-    assert [action.recipe.look for action in merges] == [2] * 4
+    assert [action.recipe.survey for action in merges] == [2] * 4
     _, actions = gathered(play, node)
     assert [type(action) for action in actions] == [WeighModels]
 
 
-def test_a_process_that_is_new_looks_again_at_what_the_one_before_has_stated() -> None:
+def test_a_process_that_is_new_surveys_again_what_the_one_before_has_stated() -> None:
     """What it saw ended with it, and others ask for it."""
-    play = looked()
+    play = surveying()
     uid = not_leading(play)
     play.merge(*play.of(uid))
     node = Sharer(play, uid)
@@ -104,8 +104,8 @@ def test_a_process_that_is_new_looks_again_at_what_the_one_before_has_stated() -
     assert node.merges(index) == [], "that is on the ledger already"
 
 
-def test_a_new_leader_gathers_what_was_seen_before_it() -> None:
-    play = looked()
+def test_a_new_leader_gathers_statistics_of_before_it() -> None:
+    play = surveying()
     play.merge()
     depose(play, *play.others(play.leader)[:2])
     node = Sharer(play, play.leader)
@@ -114,7 +114,7 @@ def test_a_new_leader_gathers_what_was_seen_before_it() -> None:
 
 
 def test_where_one_does_not_give_what_it_has_stated_another_is_asked_and_the_slice_is_taken_from_it() -> None:
-    play = looked()
+    play = surveying()
     node = Sharer(play, play.leader)
     mute = not_leading(play)
     index = play.of(mute)[0]
@@ -139,7 +139,7 @@ def test_where_one_does_not_give_what_it_has_stated_another_is_asked_and_the_sli
 
 
 def test_what_was_gathered_and_is_gone_is_fetched_again() -> None:
-    play = looked()
+    play = surveying()
     node, _ = gathered(play)
     actions = node.handle(SlicesLost(node.recipe))
     assert len(of(FetchSlice, actions)) == 12
@@ -147,15 +147,15 @@ def test_what_was_gathered_and_is_gone_is_fetched_again() -> None:
 
 
 def test_a_leader_that_cannot_weigh_gives_up() -> None:
-    play = looked()
+    play = surveying()
     node, (work,) = gathered(play)
     assert isinstance(work, WeighModels)
     (given_up,) = sent(node.handle(LocalFailure(work, "no model is here")))
     assert isinstance(given_up, Depose)
 
 
-def test_the_receipt_has_the_coefficients_and_nobody_assembles_a_look() -> None:
-    play = looked()
+def test_the_receipt_has_the_coefficients_and_nobody_assembles_a_survey() -> None:
+    play = surveying()
     node, actions = gathered(play)
     assert not any(isinstance(action, Assemble) for action in actions)
     play.send(node.uid, Weigh(0, 0, node.recipe, SHARES))

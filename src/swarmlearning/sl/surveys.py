@@ -1,4 +1,4 @@
-"""What this node sees of models that are merged by the geometric median in slices, and as leader what all see.
+"""Statistics of models that are merged by the geometric median in slices: this node's, and as leader those of all.
 
 Whoever is to merge a slice takes the inner products of the models' differences there (`merge/parts.py`), and states
 their digest on the ledger; the leader asks for them, and finds the coefficients from the sum over all slices. What it
@@ -14,7 +14,7 @@ import numpy as np
 
 from swarmlearning.ledger.contracts.training.slices import Recipe
 from swarmlearning.merge.arithmetic import GRID
-from swarmlearning.merge.geomedian import Look, on_grid, settle
+from swarmlearning.merge.geomedian import Survey, on_grid, settle
 from swarmlearning.merge.parts import GramPart, PartError
 from swarmlearning.merge.streaming import Range
 from swarmlearning.models.connections import Source
@@ -31,15 +31,15 @@ MOST_BYTES: Final = 20 * 1024
 logger = logging.getLogger("swarm.SL")
 
 
-def look_of(recipe: Recipe) -> Look:
-    """The look that a recipe names."""
-    if recipe.look == 1:
-        return Look()
-    return Look(tuple(one.coefficient / GRID for one in recipe.contributors))
+def survey_of(recipe: Recipe) -> Survey:
+    """The survey that a recipe names."""
+    if recipe.survey == 1:
+        return Survey()
+    return Survey(tuple(one.coefficient / GRID for one in recipe.contributors))
 
 
-class Looks:
-    """What is seen of this node's slices, and a leader's of all; by the names of looks. `height` is that of the
+class Surveys:
+    """Statistics of this node's slices, and a leader's of all; by the names of surveys. `height` is that of the
     ledger."""
 
     def __init__(self, fetcher: Fetcher, height: Callable[[], int]) -> None:
@@ -49,16 +49,17 @@ class Looks:
         self._gathered: Remembered[str, GramPart] = Remembered()
 
     def keep(self, recipe: str, index: int, part: GramPart) -> None:
-        """Remembers what is seen of a slice here; in any thread."""
+        """Remembers the statistics of a slice here; in any thread."""
         self._own.put(recipe, index, part)
 
     def of(self, recipe: str, index: int) -> bytes | None:
-        """What is seen of a slice here, for others; None where that is not known."""
+        """This node's statistics of a slice, for others; None where they are not known."""
         part = self._own.get(recipe, index)
         return part.to_bytes() if part else None
 
     async def fetch(self, task: FetchSlice, header: Header, part: Range, sources: Sequence[Source]) -> None:
-        """Gathers what these see of a slice. Raises `TransferError` where none of them gives what was stated."""
+        """Gathers the statistics that these have of a slice. Raises `TransferError` where none of them gives what was
+        stated."""
         try:
             async with asyncio.timeout(SECONDS):
                 for source in sources:
@@ -67,28 +68,28 @@ class Looks:
                         return
         except TimeoutError:
             pass
-        raise TransferError(f"what is seen of slice {task.slice} of {task.recipe[:16]} cannot be had")
+        raise TransferError(f"the statistics of slice {task.slice} of {task.recipe[:16]} cannot be had")
 
     async def _ask(self, task: FetchSlice, header: Header, part: Range, source: Source) -> GramPart | None:
         try:
-            data = await self._fetcher.sums("seen", task.recipe, task.slice, source, MOST_BYTES, self._height())
-            found = GramPart.read(data, header, part, task.seen_of)
+            data = await self._fetcher.sums("statistics", task.recipe, task.slice, source, MOST_BYTES, self._height())
+            found = GramPart.read(data, header, part, task.statistics_of)
         except (TransferError, PartError) as error:
             logger.info("Slice %d of %s: %s", task.slice, task.recipe[:16], error)
             return None
         return found if found.digest == task.root else None
 
     def weigh(self, task: WeighModels, header: Header) -> Weighed | None:
-        """The coefficients that follow from what is seen of all slices; None where that is not all here. Raises
+        """The coefficients that follow from the statistics of all slices; None where some are not here. Raises
         PartError."""
         name = task.recipe.name
         known = {part.digest: part for part in self._own.all(name).values()} | self._gathered.all(name)
         parts = [known[digest] for digest in task.roots if digest in known]
         if len(parts) < len(task.roots):
             return None
-        found = settle(task.weights, header, look_of(task.recipe), parts)
-        again = isinstance(found, Look)
-        shares = on_grid(np.array(found.about)) if isinstance(found, Look) else found
+        found = settle(task.weights, header, survey_of(task.recipe), parts)
+        again = isinstance(found, Survey)
+        shares = on_grid(np.array(found.about)) if isinstance(found, Survey) else found
         if min(shares) < 0 or sum(shares) != GRID:
-            raise PartError(f"no coefficients follow from what is seen of {name[:16]}: {shares[:3]}...")
+            raise PartError(f"no coefficients follow from the statistics of {name[:16]}: {shares[:3]}...")
         return Weighed(name, shares, again)
