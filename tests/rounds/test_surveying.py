@@ -104,6 +104,24 @@ def test_a_process_that_is_new_surveys_again_what_the_one_before_has_stated() ->
     assert node.merges(index) == [], "that is on the ledger already"
 
 
+def test_a_leader_surveys_a_slice_of_a_lost_merger_itself_though_it_has_gathered_that_ones_statistics() -> None:
+    """It stated that it held a copy, which is refused in a survey: a leader after it could have these of nobody."""
+    play = surveying()
+    node = Sharer(play, play.leader)
+    lost = not_leading(play)
+    theirs = play.of(lost)
+    play.merge(*theirs)
+    node.advance()
+    for index in theirs:
+        node.handle(SliceFetched(node.recipe, index, root(index)))
+    play.lose(lost)
+    given = [index for index in theirs if play.slice(index).merger == node.uid]
+    assert given
+    actions = node.advance()
+    assert sent(actions) == []
+    assert of(MergeSlice, actions) == given
+
+
 def test_a_new_leader_gathers_statistics_of_before_it() -> None:
     play = surveying()
     play.merge()

@@ -225,7 +225,7 @@ class Sharing:
             if index in known.merged:
                 root, change = known.merged[index], known.changes[index]
                 facts.send(Sliced(slicing.round, slicing.recipe, index, root, change))
-            elif is_here(known, index, each):
+            elif is_here(known, index, each) and not slicing.survey:
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
             elif index in known.found and not stated:
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
