@@ -70,3 +70,24 @@ def test_who_has_spoken_counts_though_a_leader_took_a_slice_from_it() -> None:
     play.reassign(play.of(slow)[0])
     depose(play, *[uid for uid in (finder, slow, accused) if uid != play.leader][:2])
     assert not play.slicing.excluded
+
+
+def test_who_was_left_out_by_the_word_of_one_that_hangs_now_merges_in_its_place() -> None:
+    """It had been away for a moment, and was back. What its leader took from the other went back to that at once, so
+    nobody was asked whether that one's model could be had (seed 2438)."""
+    play = frozen("a", "b", min_peers=1)
+    hanging, away = play.leader, play.others(play.leader)[0]
+    play.lose(away)
+    play.fault(play.of(hanging)[0], away)
+    play.back(away)
+    assert [part.uid for part in play.slicing.excluded] == [away]
+    assert set(mergers(play)) == {hanging}
+    depose(play, away, "sn-1")
+    assert play.leader == away
+    play.reassign(*range(len(play.slicing.slices)))
+    assert set(mergers(play)) == {away}
+    depose(play, hanging, "sn-1")
+    assert set(mergers(play)) == {away}, "with whoever leads"
+    play.fault(0, hanging, "too-slow")
+    assert play.round.phase == "collecting", "no model is left"
+    assert play.round.unreachable == tuple(sorted((hanging, away)))

@@ -66,6 +66,8 @@ def given_on(state: Training, slicing: Slicing) -> Slicing:
         if each.merger in there and each.merger not in unable:
             continue
         loads, takers = loads or _Loads(slicing), [uid for uid in able if uid not in unable]
+        if takers and set(takers).issubset(each.former) and each.merger in set(_spare(state, able)) - unable:
+            continue  # a leader has taken it from all that are able
         if takers:
             slicing = slicing.with_slice(index, loads.given(each, takers))
         elif not standing:

@@ -317,12 +317,13 @@ def _without_unusable(state: Training) -> Training:
 def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
     """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
     all that can merge but itself and those that keep silent (seed 490), where a slice is to be merged still, or only it
-    has one (seed 3140)."""
+    has one (seed 3140). Where there is no such member, by those that merge in its place (seed 2438)."""
     reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
     organisations = {each: state.members[each].organisation for each in reporters - {uid}}
-    able = set(mergers(state, slicing)) - (silent(slicing, state.round.term) if state.round else set())
-    everybody = able - {uid} and able - {uid} <= reporters
-    if everybody and not all(live_holders(each, able - {uid}) for each in slicing.slices):
+    mute = {uid} | (silent(slicing, state.round.term) if state.round else set())
+    others = set(mergers(state, slicing)) - mute or {each.merger for each in slicing.slices} & alive(state) - mute
+    everybody = others and others <= reporters
+    if everybody and not all(live_holders(each, others) for each in slicing.slices):
         return True
     return are_enough(state, uid, organisations)
 
