@@ -26,7 +26,7 @@ def coded(base: Path, merged: Path) -> tuple[Coding, Path, Path, int]:
     coding, change, taken = coding_of("int8", read_header(base)), base.with_name("change"), base.with_name("taken")
     taken.write_bytes(merged.read_bytes())
     kept = code_model(coding, base, taken, change)
-    assert change.stat().st_size == coding.layout.size
+    assert change.stat().st_size == coding.size
     return coding, change, taken, kept
 
 

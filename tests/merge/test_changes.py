@@ -31,6 +31,7 @@ NOT_FINITE = {
     "F16": (0x7C00, 0xFE01),
     "BF16": (0x7F80, 0xFFC1),
 }
+BASE = "ab" * 32
 SHAPE = (33, 37)
 """A tensor that is coded; its number of values is odd and leaves a block unfinished."""
 
@@ -64,7 +65,7 @@ def pair(folder: Path, seed: int = 0) -> tuple[Path, Path]:
 def coded(transfer: Transfer, base: Path, model: Path, **options: Any) -> tuple[Coding, Path]:
     coding, out = coding_of(transfer, read_header(base)), base.with_name(f"{model.name} coded")
     encode_change(coding, model, base, out, **options)
-    assert out.stat().st_size == coding.layout.size
+    assert out.stat().st_size == coding.size
     return coding, out
 
 
@@ -131,7 +132,7 @@ def test_a_chunk_of_a_change_is_a_chunk_of_the_model_and_needs_no_other(
     base, model = pair(tmp_path)
     coding, change = coded(transfer, base, model)
     whole, plain = stands_for(coding, change, base), digest_file(base, format=2).layout
-    info = digest_laid_out(change, coding.layout)
+    info = digest_laid_out(change, coding.layout(BASE))
     assert info.layout.count == plain.count > 10
     assert ModelDigest.from_bytes(info.to_bytes()) == info
     assert info.chunks[0] == digest_file(base, format=2).chunks[0]
@@ -151,23 +152,24 @@ def test_a_chunk_of_a_change_is_a_chunk_of_the_model_and_needs_no_other(
 
 
 def test_a_chunk_list_of_a_change_never_changes_between_versions() -> None:
-    info = ModelDigest(40, (bytes(32), b"\x01" * 32), 16, (16, 24))
-    stated = b"swarm-coded-1" + (40).to_bytes(8, "little") + (16).to_bytes(4, "little")
+    info = ModelDigest(40, (bytes(32), b"\x01" * 32), 16, (16, 24), BASE)
+    stated = b"swarm-coded-1" + (40).to_bytes(8, "little") + (16).to_bytes(4, "little") + b"\xab" * 32
     stated += (16).to_bytes(4, "little") + (24).to_bytes(4, "little") + bytes(32) + b"\x01" * 32
     assert info.to_bytes() == stated
     assert ModelDigest.from_bytes(stated) == info
     assert [info.layout.bounds(index) for index in range(2)] == [(0, 16), (16, 40)]
     assert (info.layout.touched(15, 17), info.layout.touched(16, 40)) == (range(2), range(1, 2))
     assert Layout(40, 16, (16, 24)) != Layout(40, 16)
+    assert Layout(40, 16, (16, 24), BASE) != Layout(40, 16, (16, 24), "0" * 64)
 
 
 @pytest.mark.parametrize(
     "lengths", [(), (16,), (24, 16), (16, 24, 0), (16, 23), (16, 2**32 - 1), (16, *[0] * 4096, 24)]
 )
 def test_chunk_lists_that_no_change_has_are_refused(lengths: tuple[int, ...]) -> None:
-    stated = ModelDigest(40, (bytes(32),) * len(lengths), 16, lengths).to_bytes()
+    stated = ModelDigest(40, (bytes(32),) * len(lengths), 16, lengths, BASE).to_bytes()
     if not lengths:
-        stated = b"swarm-coded-1" + stated[13:25]
+        stated = b"swarm-coded-1" + stated[13:]
     with pytest.raises(digest.DigestError, match="does not fit a coded change of 40 bytes"):
         ModelDigest.from_bytes(stated)
     with pytest.raises(digest.DigestError):

@@ -10,13 +10,13 @@ import pytest
 from merge.model_files import save
 from support.play import Play
 from swarmlearning.choices import Transfer
+from swarmlearning.ledger.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, Recipe
 from swarmlearning.ledger.contracts.training.state import Charter, Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.merge.encoding import encode_change
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Event, Merge
-from swarmlearning.rounds.exclusions import MISSHAPEN
 from swarmlearning.rounds.slices import MergeSlice, SliceMerged, SliceUnmergeable
 from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.links import Links
@@ -48,8 +48,9 @@ class Site:
         path = save(self.folder / "made", {"w": values.astype(np.float32), "b": np.ones(3, np.float32)})
         return (await self.store.adopt(path, format=2)).root
 
-    async def change(self, *, scale: int | None = None) -> str:
-        """A change that some site gives; `scale`: the bits that its first block has instead."""
+    async def change(self, *, scale: int | None = None, base: str = "") -> str:
+        """A change that some site gives; `scale`: the bits that its first block has instead; `base`: another model that
+        it says it changes."""
         trained = await self.model(self.weights(self.base) + 0.1 * self.dice.standard_normal(SHAPE))
         coding = self.codings.of(TRANSFER, self.store.digest_info(self.base))
         assert coding is not None
@@ -59,7 +60,7 @@ class Site:
             content, place = bytearray(out.read_bytes()), next(each.at for each in coding.pieces if each.is_coded)
             content[place : place + 2] = scale.to_bytes(2, "little")
             out.write_bytes(content)
-        info = digest_laid_out(out, coding.layout)
+        info = digest_laid_out(out, coding.layout(base or self.base))
         self.store.commit(out, info)
         return info.root
 
@@ -92,7 +93,7 @@ class Site:
         """How changes of the base are cut."""
         coding = self.codings.of(TRANSFER, self.store.digest_info(self.base))
         assert coding is not None
-        return coding.layout
+        return coding.layout(self.base)
 
     async def merge_all(self, *digests: str, min_peers: int = 1) -> Any:
         """The outcome of merging the round as its leader."""
@@ -166,13 +167,24 @@ async def test_how_large_a_change_is_is_not_known_before_a_model_of_the_training
 
 
 async def test_a_whole_model_in_the_place_of_a_change_is_left_out_by_name(site: Site) -> None:
-    given = [await site.change(), await site.model(np.ones(SHAPE))]
-    (left_out,) = (await site.merge_all(*given)).receipt.exclusions
-    assert (left_out.uid, left_out.reason, left_out.detail) == ("b", "structure", MISSHAPEN)
+    text = "it is a whole model, which this training does not merge in this round"
+    await assert_left_out(site, await site.model(np.ones(SHAPE)), text)
+
+
+async def test_a_change_of_another_model_than_the_base_is_left_out_by_name(site: Site) -> None:
+    other = await site.model(np.ones(SHAPE))
+    for base in (other, "e" * 64):  # also one that nobody has
+        text = f"it is a change of model {base[:16]}, and the base of this round is {site.base[:16]}"
+        await assert_left_out(site, await site.change(base=base), text)
+
+
+async def assert_left_out(site: Site, digest: str, detail: str) -> None:
+    """Who gives this is left out, in slices and by one leader."""
+    given = [await site.change(), digest]
     outcome = await site.merge_slice(*given)
     assert isinstance(outcome, SliceUnmergeable)
-    assert (outcome.exclusion.uid, outcome.exclusion.reason) == ("b", "structure")
-    assert "it is a whole model" in outcome.exclusion.detail
+    (left_out,) = (await site.merge_all(*given)).receipt.exclusions
+    assert outcome.exclusion == left_out == Exclusion("b", "structure", detail)
 
 
 async def test_a_scale_that_is_huge_says_no_more_than_a_model_could(site: Site) -> None:
@@ -188,5 +200,5 @@ async def test_buffers_are_not_coded_where_sites_agree_on_them(site: Site) -> No
     assert coded is not None
     assert whole is not None
     assert (coded.coded_values, whole.coded_values) == (SHAPE[0] * SHAPE[1], 0)
-    assert whole.layout.size == site.store.digest_info(site.base).size
+    assert whole.size == site.store.digest_info(site.base).size
     assert Codings(site.store).of("float32", reference) is None

@@ -84,13 +84,16 @@ kinds, honest = KINDS, Changes.make
 def lie(self, task, model, norm=None):
     made = honest(self, task, model, norm)
     coding = self.codings.of(task.transfer, self._store.digest_info(task.base))
-    piece, layout = next(each for each in coding.pieces if each.is_coded), coding.layout
+    piece, layout = next(each for each in coding.pieces if each.is_coded), coding.layout(task.base)
     content = made.path.read_bytes()
     what, value = kinds[task.round - 1]
     at = piece.at + (scales_before(piece.values) if what == "code" else 0)
     if what == "longer":
-        layout = Layout(layout.size + value, layout.header, (*layout.lengths[:-1], layout.lengths[-1] + value))
+        lengths = *layout.lengths[:-1], layout.lengths[-1] + value
+        layout = Layout(layout.size + value, layout.header, lengths, layout.base)
         made.path.write_bytes(content + bytes(value))
+    elif what == "of":
+        layout = coding.layout(value)
     elif what != "base":
         given = value.to_bytes(2, "little")
         made.path.write_bytes(content[:at] + given + content[at + 2 :])
@@ -109,6 +112,7 @@ Changes.make, contributing.Submit, effects.is_transient = lie, submit, refused
 LIES = (
     (("scale", 0x7E96), "non-finite: layer.weight"),  # 1e38: what it stands for overflows
     (("longer", 8), "structure: its file is not such as this training merges in this round"),
+    (("of", "e" * 64), "structure: it is a change of model eeeeeeeeeeeeeeee, and the base of this round is "),
     (("scale", 0xBF80), "malformed: 'layer.weight', block of values from 0: the scale is negative"),
     (("code", 0x8888), "malformed: 'layer.weight', block of values from 0: the code -8 is no code"),
     (("scale", 0x0000), "block of values from 0: the scale is 0, and codes under it are not"),
@@ -122,9 +126,9 @@ BASE = ("base", 0)
 """The last one: it names a base that nobody has."""
 
 
-@pytest.mark.parametrize(("size", "lies"), [(SMALL, LIES), (LARGE, LIES[:3])], ids=["one leader", "in slices"])
+@pytest.mark.parametrize(("size", "lies"), [(SMALL, LIES), (LARGE, LIES[:4])], ids=["one leader", "in slices"])
 def test_whatever_a_hostile_site_gives_it_is_left_out_by_name_and_the_others_go_on(
-    swarm: Swarm, gate: Gate, told: Gate, tmp_path: Path, size: int, lies: Sequence[tuple[tuple[str, int], str]]
+    swarm: Swarm, gate: Gate, told: Gate, tmp_path: Path, size: int, lies: Sequence[tuple[tuple[str, int | str], str]]
 ) -> None:
     hostile, kinds = tmp_path / "hostile", [kind for kind, _ in lies]
     hostile.mkdir()

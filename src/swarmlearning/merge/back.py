@@ -58,7 +58,7 @@ def code_model(coding: Coding, base: Path, merged: Path, change: Path, on_read: 
     kept = code_back(coding, base, merged, change, Range(0, coding.header.data_size), on_read)
     try:
         copy_header(coding, base, change)
-        os.truncate(change, coding.layout.size)
+        os.truncate(change, coding.size)
     except OSError as error:
         raise MergeError(f"{error.filename or change}: {error.strerror}") from error
     return kept

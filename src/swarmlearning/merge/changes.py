@@ -89,13 +89,22 @@ class Coding:
         return tuple(self._pieces())
 
     @cached_property
-    def layout(self) -> Layout:
-        """How the change's file is cut into chunks."""
+    def size(self) -> int:
+        """Bytes of the change's file."""
+        return sum(self._lengths)
+
+    def layout(self, base: str) -> Layout:
+        """How the file of a change of this base is cut into chunks."""
+        return Layout(self.size, self.header.data_start, self._lengths, base)
+
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        """Bytes of each chunk."""
         model = self._model
         lengths = [self.header.data_start, *([0] * (model.count - 1))]
         for piece in self.pieces:
             lengths[model.touched(*_in_file(self.header, piece))[0]] += self._size(piece)
-        return Layout(sum(lengths), self.header.data_start, tuple(lengths))
+        return tuple(lengths)
 
     @cached_property
     def coded_values(self) -> int:

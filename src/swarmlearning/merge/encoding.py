@@ -119,7 +119,7 @@ class _Encoder:
                 break
             room = math.sqrt(max(0.0, bound**2 - sums.plain))
             scale *= 0.0 if trial == _TRIALS - 2 else min(0.99, 0.99 * room / math.sqrt(sums.coded))
-        self._files.out.truncate(self._coding.layout.size)
+        self._files.out.truncate(self._coding.size)
         if self._files.after:
             self._files.after.truncate(self._coding.residual_size)
         return Lengths(math.sqrt(sums.change), math.sqrt(sums.residual))

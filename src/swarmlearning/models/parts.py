@@ -77,7 +77,8 @@ class Parts:
     @property
     def info(self) -> ModelDigest:
         """The chunk list as far as it is known."""
-        return ModelDigest(self.layout.size, tuple(self._digests), self.layout.header, self.layout.lengths)
+        layout = self.layout
+        return ModelDigest(layout.size, tuple(self._digests), layout.header, layout.lengths, layout.base)
 
     @property
     def path(self) -> Path:

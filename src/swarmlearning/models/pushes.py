@@ -133,7 +133,7 @@ class PushReceiver:
         if info.root != digest:
             raise _Refused(422, "this is the chunk list of another model")
         if info.layout != pushable.layout:
-            raise _Refused(422, "this model is cut otherwise than those of the training")
+            raise _Refused(422, "this model is cut otherwise than those of the round, or a change of another base")
         if not self._store.has(digest):
             parts = self._store.parts(digest, info)
             assert parts is not None

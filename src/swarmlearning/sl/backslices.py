@@ -41,10 +41,10 @@ class BackSlices:
         self._path = path
         self._count = count
 
-    def parts(self, recipe: str, back: TransferBack, info: ModelDigest) -> Parts | None:
-        """Where the coded chunks of this result lie; None where it travels as it is."""
+    def parts(self, recipe: str, base: str, back: TransferBack, info: ModelDigest) -> Parts | None:
+        """Where the coded chunks of this result lie, as a change of the base; None where it travels as it is."""
         coding = self._codings.of(back, info)
-        return self._store.parts(change_name(recipe), ModelDigest.unstated(coding.layout)) if coding else None
+        return self._store.parts(change_name(recipe), ModelDigest.unstated(coding.layout(base))) if coding else None
 
     def code(self, recipe: Recipe, info: ModelDigest, chunks: range, merged: Parts, coded: Parts, read: OnRead) -> str:
         """Codes a slice that was merged into the file of `merged`, and puts what that stands for in its place; returns
@@ -62,7 +62,7 @@ class BackSlices:
         """Whether the slice is here, made of its change. Raises `StoreError`."""
         if task.coded is None or not self._store.has(task.coded.base):
             return False
-        coded = self.parts(task.recipe, task.coded.back, info)
+        coded = self.parts(task.recipe, task.coded.base, task.coded.back, info)
         merged = self._store.parts(task.recipe, ModelDigest.unstated(info.layout))
         assert coded is not None
         assert merged is not None

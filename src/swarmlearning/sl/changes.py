@@ -104,7 +104,7 @@ class Changes:
                 if task.residual is not None:
                     residuals = Residual(self._residual(task.residual, coding.residual_size), after)
                 lengths = encode_change(coding, model, base, out, residual=residuals, norm=norm)
-                info = digest_laid_out(out, coding.layout)
+                info = digest_laid_out(out, coding.layout(task.base))
                 dropped = residuals is not None and self._keep(task, info.root, after, lengths)
             change, residual = _stated(lengths.change), _stated(lengths.residual)
             self.last = Coded(task.transfer, info.size, coding.header.file_size, change, residual, dropped)

@@ -49,7 +49,7 @@ class Codings:
     def layout(self, recipe: Recipe, reference: ModelDigest, digest: str) -> Layout:
         """How the file of this contributor's model or change has to be cut."""
         coding = self.in_recipe(recipe, reference)
-        return reference.layout if coding is None or digest == recipe.base else coding.layout
+        return reference.layout if coding is None or digest == recipe.base else coding.layout(recipe.base)
 
     def fault_of(self, recipe: Recipe, reference: ModelDigest, digest: str) -> str:
         """What is wrong with the file of this contributor, whose chunk list is here at least; empty where nothing is.
@@ -61,10 +61,20 @@ class Codings:
             return ""
         known, layout = self._store.parts(digest), self.layout(recipe, reference, digest)
         found = known.info if known else self._store.digest_info(digest)
-        if found.layout.is_coded != layout.is_coded:
-            what = "a coded change" if found.layout.is_coded else "a whole model"
-            return f"it is {what}, which this training does not merge in this round"
-        if found.layout != layout:
-            return MISSHAPEN
+        if why := misfit(found.layout, layout):
+            return why
         same = found.chunks[0] == reference.chunks[0]
         return "" if same else "its header is another one than that of the other models"
+
+
+def misfit(found: Layout, due: Layout | None) -> str:
+    """What is wrong with a contributor's file that is cut in one way where another is `due` (None: as any whole model);
+    empty where nothing is."""
+    if found.is_coded != (due is not None and due.is_coded):
+        what = "a coded change" if found.is_coded else "a whole model"
+        return f"it is {what}, which this training does not merge in this round"
+    if due is None or found == due:
+        return ""
+    if found.base != due.base:
+        return f"it is a change of model {found.base[:16]}, and the base of this round is {due.base[:16]}"
+    return MISSHAPEN

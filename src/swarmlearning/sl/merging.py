@@ -28,8 +28,7 @@ from swarmlearning.merge.streaming import OnRead
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import TensorStore
 from swarmlearning.rounds.events import Carry, Merge, Merged
-from swarmlearning.rounds.exclusions import MISSHAPEN
-from swarmlearning.sl.codings import Codings
+from swarmlearning.sl.codings import Codings, misfit
 from swarmlearning.tensors.digest import Format, ModelDigest, digest_laid_out
 from swarmlearning.tensors.structure import NO_ROLES, Roles
 
@@ -124,8 +123,8 @@ async def _coded_back(
     change, before = store.temporary(), store.path(base)
     try:
         say_kept(await in_thread(lambda read: code_model(coding, before, merged, change, read), on_read))
-        with store.writing(change, coding.layout.size):
-            info = await asyncio.to_thread(digest_laid_out, change, coding.layout)
+        with store.writing(change, coding.size):
+            info = await asyncio.to_thread(digest_laid_out, change, coding.layout(base))
         if pin is not None:
             pin.add(info.root)
         if not store.has(info.root):
@@ -154,9 +153,9 @@ def _sources(
     for entry in task.submissions:
         if entry.weight > 0:
             changed = coding if entry.digest != task.base else None
-            found = store.digest_info(entry.digest).layout
-            if found.is_coded != bool(changed) or (changed and found != changed.layout):
-                misshapen.append(Exclusion(entry.uid, "structure", MISSHAPEN))
+            due = changed.layout(task.base) if changed else None
+            if why := misfit(store.digest_info(entry.digest).layout, due):
+                misshapen.append(Exclusion(entry.uid, "structure", why))
             else:
                 weight = 1 if task.single else entry.weight
                 sources.append(Source(entry.uid, weight, store.path(entry.digest), changed))

@@ -226,7 +226,7 @@ class SliceWork:
         """Merges what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""
         recipe, change = task.recipe, ""
         parts = self._store.parts(recipe.name, ModelDigest.unstated(info.layout))
-        coded = self._back.parts(recipe.name, recipe.back, info)
+        coded = self._back.parts(recipe.name, recipe.base, recipe.back, info)
         assert parts is not None
         with parts.used():
             if parts.has(chunks) and (coded is None or coded.has(chunks)):
@@ -363,22 +363,22 @@ class SliceWork:
 
     # --- models that are here -----------------------------------------------------------------------------------------
 
-    def layout(self, transfer: Transfer, *others: str) -> Layout | None:
-        """How this training's models, or changes of them, are cut; None where none of its models is here."""
+    def layout(self, transfer: Transfer, base: str) -> Layout | None:
+        """How this training's models are cut, or changes of this base; None where none of its models is here."""
         try:
-            reference = self._reference(*others)
+            reference = self._reference(base)
             coding = self.codings.of(transfer, reference)
         except (NoLayout, NotHeldError, TensorFileError):
             return None
-        return coding.layout if coding else reference.layout
+        return coding.layout(base) if coding else reference.layout
 
     def size_of(self, digest: str, training: Training, otherwise: int) -> int | None:
         """Bytes of the file of a change that a site contributes to a training, None where that is not known here;
         `otherwise` for all other models."""
         if (transfer := coded_as(training, digest)) == "float32":
             return otherwise
-        layout = self.layout(transfer, *(each.base for each in rounds_of(training)))
-        return layout.size if layout else None
+        found = filter(None, (self.layout(transfer, each.base) for each in rounds_of(training)))
+        return next((layout.size for layout in found), None)
 
     def _reference(self, *others: str) -> ModelDigest:
         """The chunk list of a model of this training that is here. Raises `NoLayout`."""

@@ -59,7 +59,7 @@ class WayBack:
         assert coding is not None
         pin.add(training.change)
         try:
-            await get(training.change, coding.layout.size)
+            await get(training.change, coding.size)
             return await self._decoded(coding, info, training.change, wanted, pin)
         except (TransferError, _Wrong) as error:
             logger.info("The change to what was merged is of no use, so the model is fetched: %s", error)
@@ -68,7 +68,7 @@ class WayBack:
     async def _decoded(self, coding: Coding, base: ModelDigest, change: str, wanted: str, pin: Pin) -> bool:
         """Makes the model of base and change. Raises `_Wrong` where it is another one than that wanted."""
         store, found = self._store, self._store.digest_info(change)
-        if found.layout != coding.layout or found.chunks[0] != base.chunks[0]:
+        if found.layout != coding.layout(base.root) or found.chunks[0] != base.chunks[0]:
             raise _Wrong("its file is not such as this training has")
         out, before = store.temporary(), store.path(base.root)
         try:

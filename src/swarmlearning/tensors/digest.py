@@ -10,7 +10,8 @@ a model of 25 MB among many sites. The data section begins at a multiple of 8 by
 format names new models is for the network to decide (`ledger/rules.py`); both are read for ever.
 
 A *coded change* of a model (`merge/changes.py`) is named in the same way, under a tag of its own. It has a chunk for
-each chunk that the model has in format 2; these are of unequal length, so its chunk list states the length of each.
+each chunk that the model has in format 2; these are of unequal length, so its chunk list states the length of each. And
+it states which model it is a change of, its base: nothing else about the file's bytes tells.
 """
 
 import os
@@ -55,12 +56,14 @@ class DigestError(Exception):
 class Layout:
     """How a model's file is cut into chunks: `size` in bytes, and in format 2 the bytes `header` before the data.
 
-    `lengths`: of a coded change, the bytes of each chunk, the header among them; else empty.
+    `lengths`: of a coded change, the bytes of each chunk, the header among them, and `base`: the digest of the model
+    that it changes; both are empty otherwise.
     """
 
     size: int
     header: int | None = None
     lengths: tuple[int, ...] = ()
+    base: str = ""
 
     @property
     def format(self) -> Format:
@@ -132,22 +135,24 @@ class ModelDigest:
     """`size` in bytes and one 32-byte BLAKE3 digest for each chunk; the last chunk may be shorter than the others.
 
     `header`: the bytes before the data section, which are chunk 0; None in format 1, which does not tell them apart.
-    `lengths`: of a coded change, the bytes of each chunk; else empty.
+    `lengths`: of a coded change, the bytes of each chunk, and `base`: the digest of the model that it changes; both are
+    empty otherwise.
     """
 
     size: int
     chunks: tuple[bytes, ...]
     header: int | None = None
     lengths: tuple[int, ...] = ()
+    base: str = ""
 
     @cached_property
     def layout(self) -> Layout:
-        return Layout(self.size, self.header, self.lengths)
+        return Layout(self.size, self.header, self.lengths, self.base)
 
     @classmethod
     def unstated(cls, layout: Layout) -> "ModelDigest":
         """That of a model none of whose chunks is known."""
-        return cls(layout.size, (UNSTATED,) * layout.count, layout.header, layout.lengths)
+        return cls(layout.size, (UNSTATED,) * layout.count, layout.header, layout.lengths, layout.base)
 
     @property
     def stated(self) -> bool:
@@ -161,11 +166,12 @@ class ModelDigest:
 
     def to_bytes(self) -> bytes:
         """The chunk list: domain tag, size as u64 little-endian, in format 2 `header` as u32, chunk digests; of a coded
-        change, the length of each chunk as u32 before these."""
+        change, the base's digest and the length of each chunk as u32 before these."""
         header = b"" if self.header is None else self.header.to_bytes(4, "little")
         lengths = b"".join(length.to_bytes(4, "little") for length in self.lengths)
         tag = _CODED if self.lengths else _DOMAINS[self.layout.format]
-        return tag + self.size.to_bytes(8, "little") + header + lengths + b"".join(self.chunks)
+        base = bytes.fromhex(self.base)
+        return tag + self.size.to_bytes(8, "little") + header + base + lengths + b"".join(self.chunks)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ModelDigest":
@@ -188,14 +194,14 @@ class ModelDigest:
     @classmethod
     def _coded(cls, data: bytes) -> "ModelDigest":
         size, header = (int.from_bytes(data[_TAG + at : _TAG + end], "little") for at, end in ((0, 8), (8, 12)))
-        rest = data[_TAG + 12 :]
+        base, rest = data[_TAG + 12 : _TAG + 12 + _DIGEST], data[_TAG + 12 + _DIGEST :]
         count = len(rest) // (_SIZE + _DIGEST)
         lengths = tuple(int.from_bytes(each, "little") for each in _split(rest[: count * _SIZE], _SIZE))
         _require_header(header, size)
         fits = len(rest) == count * (_SIZE + _DIGEST) and 1 <= count <= 1 + MOST_CHUNKS
         if not fits or lengths[0] != header or 0 in lengths or sum(lengths) != size:
             raise DigestError(f"chunk list of {len(data)} bytes does not fit a coded change of {size} bytes")
-        return cls(size, _split(rest[count * _SIZE :], _DIGEST), header, lengths)
+        return cls(size, _split(rest[count * _SIZE :], _DIGEST), header, lengths, base.hex())
 
 
 def digest_file(path: Path, threads: int = 2, format: Format = 1) -> ModelDigest:
@@ -229,7 +235,7 @@ def digest_laid_out(path: Path, layout: Layout, threads: int = 2) -> ModelDigest
         except DigestError as error:
             raise DigestError(f"{path}: {error}") from None
     chunks = tuple(by_lane[index % lanes][index // lanes] for index in range(layout.count))
-    return ModelDigest(layout.size, chunks, layout.header, layout.lengths)
+    return ModelDigest(layout.size, chunks, layout.header, layout.lengths, layout.base)
 
 
 def digest_chunk(fd: int, layout: Layout, index: int) -> bytes:
