@@ -1,7 +1,7 @@
 """Rounds merged in slices whose mergers hang or can be reached by nobody: the others go on without them."""
 
 from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold
-from swarmlearning.ledger.contracts.training.assigning import silent
+from swarmlearning.ledger.contracts.training.assigning import not_held, silent
 
 
 def with_three_mergers() -> tuple[InSlices, str, str, str]:
@@ -91,3 +91,26 @@ def test_who_was_left_out_by_the_word_of_one_that_hangs_now_merges_in_its_place(
     play.fault(0, hanging, "too-slow")
     assert play.round.phase == "collecting", "no model is left"
     assert play.round.unreachable == tuple(sorted((hanging, away)))
+
+
+def test_a_leader_that_was_deposed_does_not_wait_again_for_members_that_hang() -> None:
+    """One of two had stated its slices, and held none of the other's as its disk stood still: neither could publish."""
+    play = frozen("a", "b", min_peers=1)
+    leader, hanging = play.leader, play.others(play.leader)[0]
+    play.merge()
+    play.hold(leader)
+    assert not_held(play.state, play.slicing, leader) == play.of(leader)
+    depose(play, hanging, "sn-1")
+    depose(play, leader, "sn-1")
+    assert play.leader == leader
+    play.publish()
+    assert play.result.leader == leader
+
+
+def test_a_leader_that_was_deposed_waits_until_all_slices_are_merged() -> None:
+    play = frozen("a", "b", min_peers=1)
+    leader, hanging = play.leader, play.others(play.leader)[0]
+    play.merge(*play.of(leader))
+    depose(play, hanging, "sn-1")
+    depose(play, leader, "sn-1")
+    assert not_held(play.state, play.slicing, leader) == play.of(hanging)

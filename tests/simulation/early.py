@@ -46,8 +46,10 @@ class EarlyResults:
 
 
 def _lacking(state: Training, found: Slicing, leader: str) -> list[int]:
-    """The slices that nobody has stated, or no other live member holds from which others can fetch, if there is any."""
-    others = set(mergers(state, found)) - {leader}
+    """The slices that nobody has stated, or no other live member holds from which others can fetch, if there is any; a
+    leader that was deposed before does not wait for copies."""
+    assert state.round is not None
+    others = set(mergers(state, found)) - {leader} if leader not in state.round.deposed else set()
     return [
         index
         for index, each in enumerate(found.slices)

@@ -316,7 +316,7 @@ class SliceWitness:
         if not any(site.lies for site in self._swarm.sites.values()) and not self._swarm.intruders:
             merged = body.step.merged if body.step else body.result
             require(merged == self._results[slicing.recipe][0], f"{what} depends on who has merged")
-        others = set(mergers(before, slicing)) - {sender}
+        others = set(mergers(before, slicing)) - {sender} if sender not in current.deposed else set[str]()
         for index, each in enumerate(slicing.slices):
             counts = sorted(Counter(each.roots.values()).values())
             open_still = not each.ruled and len(counts) > 1 and counts[-1] == counts[-2]

@@ -40,8 +40,10 @@ def _able(state: Training) -> list[str]:
 
 def not_held(state: Training, slicing: Slicing, leader: str) -> list[int]:
     """The slices for which the leader has to wait with the result: no other member from which others can fetch holds
-    them. None where there is no such member, if the slices are merged."""
-    others = set(mergers(state, slicing)) - {leader}
+    them. None where there is no such member, if the slices are merged; nor where the leader was deposed in this round
+    before, perhaps as it waited for members that hang. All keep their models until they have the result."""
+    was_deposed = state.round is not None and leader in state.round.deposed
+    others = set() if was_deposed else set(mergers(state, slicing)) - {leader}
     return [
         index
         for index, each in enumerate(slicing.slices)

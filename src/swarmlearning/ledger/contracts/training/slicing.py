@@ -20,7 +20,8 @@ goes wrong is settled by what members state, in `follow`, after each transaction
 - Where no member is there that could merge slices, or no model is left, the leader makes the result as in any other
   round.
 
-The leader, which holds all, publishes once each slice is held by another live member (`publish`).
+The leader, which holds all, publishes once each slice is held by another live member (`publish`); without that wait
+where it was deposed before in the round, since the others may hang.
 """
 
 from collections import Counter
@@ -176,7 +177,7 @@ def weigh(state: Training, body: Weigh, uid: str) -> Training:
 
 def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
     """As without slices; a round merged in slices has those exclusions that members agree on, and each slice is held by
-    another live member than the leader, where there is any. Raises `Rejection`."""
+    another live member than the leader, where it has to wait for one. Raises `Rejection`."""
     current = round_led(state, body.round, body.term, uid)
     slicing = slicing_of(state, current.number)
     if slicing is not None:
