@@ -12,7 +12,7 @@ from support.play import Play
 from swarmlearning.choices import Transfer
 from swarmlearning.ledger.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, Recipe
-from swarmlearning.ledger.contracts.training.state import Charter, Training
+from swarmlearning.ledger.contracts.training.state import Barred, Charter, Training
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.merge.encoding import encode_change
 from swarmlearning.models.store import TensorStore
@@ -21,6 +21,7 @@ from swarmlearning.rounds.slices import MergeSlice, SliceMerged, SliceUnmergeabl
 from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.links import Links
 from swarmlearning.sl.merging import merge_round
+from swarmlearning.sl.owncheck import OwnCheck, Verdict
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.tensors.digest import Layout, digest_laid_out
@@ -104,6 +105,16 @@ class Site:
             Merge(1, 0, self.base, submissions, (), False), self.training(min_peers), self.store, lambda moved: None
         )
 
+    async def own_verdict(self, given: str, trained: str = "") -> Verdict:
+        """What the site that gave this finds itself, once the others have left it out."""
+        state = self.training(2)
+        assert state.round is not None
+        barred = {"b": Barred(given, "malformed: why", ("a",))}
+        state = msgspec.structs.replace(
+            state, round=msgspec.structs.replace(state.round, base=self.base, barred=barred)
+        )
+        return await OwnCheck("b", self.store, self.codings, lambda: trained).verdict(state)
+
     def training(self, min_peers: int) -> Training:
         play = Play("a", "b", "c", charter=Charter("org-1", transfer=TRANSFER))
         assert play.state.terms is not None
@@ -152,6 +163,9 @@ async def test_a_change_that_is_not_coded_rightly_is_left_out_by_name(
     for found in (outcome.exclusion, left_out):
         assert (found.uid, found.reason) == ("b", reason)
         assert detail in found.detail
+    own = await site.own_verdict(given[1], site.base)
+    assert (own.checked, own.coding) == ("change", reason == "malformed")
+    assert detail in own.fault
 
 
 async def test_how_large_a_change_is_is_not_known_before_a_model_of_the_training_is_here(site: Site) -> None:
@@ -185,6 +199,33 @@ async def assert_left_out(site: Site, digest: str, detail: str) -> None:
     assert isinstance(outcome, SliceUnmergeable)
     (left_out,) = (await site.merge_all(*given)).receipt.exclusions
     assert outcome.exclusion == left_out == Exclusion("b", "structure", detail)
+    assert await site.own_verdict(digest) == Verdict(detail, "change", coding=True)
+
+
+async def test_a_site_finds_nothing_wrong_with_a_sound_change_and_says_what_it_could_check(site: Site) -> None:
+    change, trained = await site.change(), await site.model(np.ones(SHAPE))
+    assert await site.own_verdict(change, trained) == Verdict("", "change")
+    assert await site.own_verdict(site.base, trained) == Verdict("", "values")
+    assert await site.own_verdict("f" * 64, trained) == Verdict("", "values")
+    assert await site.own_verdict("f" * 64) == Verdict()
+    worse = await site.model(np.full(SHAPE, np.nan))
+    assert await site.own_verdict(change, worse) == Verdict("tensor 'w' has NaN or infinity", "values")
+    site.store.forget(site.base)
+    assert await site.own_verdict(change, trained) == Verdict("", "values")
+
+
+async def test_a_change_with_another_header_is_found_by_its_own_site_too(site: Site) -> None:
+    change = await site.change()
+    with site.store.path(change).open("r+b") as file:
+        file.seek(9)
+        file.write(b" ")
+    text = "its header is another one than that of the model which it changes"
+    assert await site.own_verdict(change) == Verdict(text, "change", coding=True)
+
+
+async def test_what_is_not_called_unusable_is_not_checked(site: Site) -> None:
+    check = OwnCheck("b", site.store, site.codings, lambda: "")
+    assert await check.verdict(site.training(2)) == Verdict()
 
 
 async def test_a_scale_that_is_huge_says_no_more_than_a_model_could(site: Site) -> None:

@@ -10,7 +10,8 @@ from support.play import Play, merged, model
 from swarmlearning.choices import MergeMethod
 from swarmlearning.ledger.bodies import Contribution, Exclusion, ExclusionReason, Receipt
 from swarmlearning.rounds.settings import OnNonFinite
-from swarmlearning.sl.remarks import Remark, Remarks, bases_of, is_called_unreachable
+from swarmlearning.sl.owncheck import Verdict, bases_of
+from swarmlearning.sl.remarks import Remark, Remarks, is_called_unreachable
 
 
 def receipt(
@@ -30,10 +31,11 @@ def published(without: Mapping[str, ExclusionReason]) -> Play:
 
 
 FAULT = "tensor 'fc.weight' has NaN or infinity"
+NOT_FINITE = Verdict(FAULT, "values")
 
 
-def remarks_for(play: Play, uid: str, policy: OnNonFinite = "exclude", fault: str = FAULT) -> list[Remark]:
-    return Remarks(uid, policy, Play().state).new(play.state, {}, fault, "10.0.0.1:30305")
+def remarks_for(play: Play, uid: str, policy: OnNonFinite = "exclude", check: Verdict = NOT_FINITE) -> list[Remark]:
+    return Remarks(uid, policy, Play().state).new(play.state, {}, check, "10.0.0.1:30305")
 
 
 def test_a_merge_of_all_models_is_not_remarked_upon() -> None:
@@ -122,16 +124,42 @@ def test_a_geometric_median_that_is_one_node_s_model_is_called_that(
 
 @pytest.mark.parametrize("policy", ["exclude", "fail"])
 def test_a_site_whose_own_check_finds_its_model_sound_is_not_ended_by_a_leader_s_exclusion(policy: OnNonFinite) -> None:
-    left_out = remarks_for(published({"c": "non-finite"}), "c", policy, fault="")
+    sound = Verdict("", "values")
+    left_out = remarks_for(published({"c": "non-finite"}), "c", policy, sound)
     assert [remark.fatal for remark in left_out] == [False]
     assert "Its own check finds all values finite: the node that led the round may be faulty" in left_out[0].text
     play = Play("a", "b")
     play.submit("a", "b")
     play.publish(without={"b": "non-finite"})
-    (barred,) = remarks_for(play, "b", policy, fault="")
-    assert barred.own
-    assert not barred.fatal
-    assert "this site's own check finds nothing wrong with it" in barred.text
+    for check, text in (
+        (sound, "this site's own check finds all its values finite"),
+        (Verdict("", "change"), "own check finds nothing wrong with the model, or with the coded change made of it"),
+        (Verdict(), "this site cannot check that, since the model is not here any more"),
+    ):
+        (barred,) = remarks_for(play, "b", policy, check)
+        assert (barred.own, barred.fatal) == (True, False)
+        assert text in barred.text
+
+
+def test_a_site_whose_own_check_finds_its_coded_change_wrong_is_told_that_and_what_to_check() -> None:
+    check = Verdict("'w', block of values from 0: the scale is negative", "change", coding=True)
+    told = (
+        "ere its coded change is wrong, too: 'w', block of values from 0: the scale is negative. Check this host's disk"
+    )
+    for reason in ("malformed", "structure"):
+        (left_out,) = remarks_for(published({"c": reason}), "c", check=check)
+        assert told in left_out.text
+        assert not left_out.fatal
+        (sound,) = remarks_for(published({"c": reason}), "c", check=Verdict("", "change"))
+        assert "Its own check finds nothing wrong with its coded change" in sound.text
+    (gone,) = remarks_for(published({"c": "malformed"}), "c", check=Verdict())
+    assert "It cannot be checked here any more. Check this host's disk" in gone.text
+    play = Play("a", "b")
+    play.submit("a", "b")
+    play.publish(without={"b": "malformed"})
+    (barred,) = remarks_for(play, "b", check=check)
+    assert barred.fatal
+    assert told in barred.text
 
 
 def test_a_model_is_judged_beside_the_results_that_it_was_trained_from() -> None:

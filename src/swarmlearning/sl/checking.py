@@ -6,17 +6,22 @@ result, are as they should be: constants such as a mask of minus infinity, which
 site has a finite value there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from swarmlearning.merge.arithmetic import FLOATS, components
+from swarmlearning.merge.changes import Coding, Malformed, fill
 from swarmlearning.merge.streaming import Block, cut
-from swarmlearning.tensors.file import DTYPES, Array, Header, TensorFileError, read_at, read_header
+from swarmlearning.tensors.file import DTYPES, Array, Header, TensorFileError, first_bytes, read_at, read_header
 from swarmlearning.tensors.structure import NO_ROLES, Roles, describe_difference, label, structure_digest
+
+Read: TypeAlias = Callable[[int, Array], bool]
+"""Puts the bytes of a model's data section from this one on into an array; False where its file is too short."""
 
 _ELEMENTS: Final = 2**17  # a block and its verdicts stay in the processor's cache
 
@@ -50,32 +55,57 @@ def fault_of_own(path: Path, bases: Sequence[Path] = ()) -> str:
     return _fault_of_values(path, header, [base for base in bases if read_header(base).specs == header.specs])
 
 
+def fault_of_change(path: Path, coding: Coding, base: Path) -> str:
+    """The first tensor that is not finite in what a coded change gives with its base, as those find it who merge it;
+    empty where there is none. Blocks. Raises `Malformed`, OSError and `TensorFileError`.
+    """
+    header = coding.header
+    if first_bytes(path, header.data_start) != first_bytes(base, header.data_start):
+        raise Malformed("its header is another one than that of the model which it changes", not_finite=False)
+    with path.open("rb", buffering=0) as change, base.open("rb", buffering=0) as before:
+        gives = partial(fill, coding, change.fileno(), before.fileno())
+        return _first_bad(header, gives, [_reader(before.fileno(), header)])
+
+
 def _fault_of_values(path: Path, header: Header, known: Sequence[Path]) -> str:
     """`known`: models, of the same structure, in whose place values that are not finite are expected."""
     with ExitStack() as files:
-        fd, *known_fds = (files.enter_context(each.open("rb", buffering=0)).fileno() for each in (path, *known))
-        blocks = [block for block in cut(header, _ELEMENTS) if block.dtype in FLOATS or block.dtype == "BOOL"]
-        buffer = np.empty(max((block.size for block in blocks), default=0), np.uint8)
-        for block in blocks:
-            values = _values(fd, header, block, buffer)
-            if _is_plainly_sound(block, values):
-                continue
-            bad = _bad(block, values)
-            if block.dtype in FLOATS and bad.any():
-                for known_fd in known_fds:
-                    bad &= ~_bad(block, _values(known_fd, header, block, buffer))
-            if bad.any():
-                return _described(header, block, int(np.flatnonzero(bad)[0]), len(bad))
+        paths = (path, *known)
+        read, *others = (_reader(files.enter_context(each.open("rb", buffering=0)).fileno(), header) for each in paths)
+        return _first_bad(header, read, others)
+
+
+def _reader(fd: int, header: Header) -> Read:
+    return lambda start, row: read_at(fd, row.data, header.data_start + start)
+
+
+def _first_bad(header: Header, read: Read, known: Sequence[Read]) -> str:
+    """The first tensor with values that no training can work with; empty where there is none.
+
+    Raises OSError, `TensorFileError`, and `Malformed` for a change.
+    """
+    blocks = [block for block in cut(header, _ELEMENTS) if block.dtype in FLOATS or block.dtype == "BOOL"]
+    buffer = np.empty(max((block.size for block in blocks), default=0), np.uint8)
+    for block in blocks:
+        values = _values(read, block, buffer)
+        if _is_plainly_sound(block, values):
+            continue
+        bad = _bad(block, values)
+        if block.dtype in FLOATS and bad.any():
+            for each in known:
+                bad &= ~_bad(block, _values(each, block, buffer))
+        if bad.any():
+            return _described(header, block, int(np.flatnonzero(bad)[0]), len(bad))
     return ""
 
 
-def _values(fd: int, header: Header, block: Block, buffer: Array) -> Array:
+def _values(read: Read, block: Block, buffer: Array) -> Array:
     """The block's values in a type of NumPy's, (m,), in `buffer` where they need no conversion.
 
-    Raises `TensorFileError` when the file has become shorter.
+    Raises `TensorFileError` when the file has become shorter, and what `read` raises.
     """
     row = buffer[: block.size]
-    if not read_at(fd, row.data, header.data_start + block.start):
+    if not read(block.start, row):
         raise TensorFileError("it became shorter while it was read")
     return components(block.dtype, row.view(DTYPES[block.dtype]))
 

@@ -51,9 +51,10 @@ from swarmlearning.sl.layouts import format_of
 from swarmlearning.sl.locking import SiteLock
 from swarmlearning.sl.mlside import MLSide, Shared
 from swarmlearning.sl.narration import Narrator
+from swarmlearning.sl.owncheck import OwnCheck
 from swarmlearning.sl.pushed import pushable
 from swarmlearning.sl.pushing import Pushing
-from swarmlearning.sl.remarks import Remarks, bases_of, is_called_unusable
+from swarmlearning.sl.remarks import Remarks
 from swarmlearning.sl.results import keep_final
 from swarmlearning.sl.stopwatch import Stopwatch
 from swarmlearning.sl.tasks import Tasks
@@ -98,6 +99,7 @@ class Driver:
         watch.script = self.ml.script
         self.narrator = Narrator(self.ml.show, shared_log)
         self._changes = Changes(directory, store, Codings(store, self._buffers))
+        self._own_check = OwnCheck(self._uid, store, self._changes.codings, lambda: self.ml.model)
         giving = Giving(store, self._changes, lock, watch)
         self.effects = Effects(
             self._tasks, follower, sender, store, fetcher, self.ml, self.narrator, self._handle, watch, giving
@@ -226,14 +228,13 @@ class Driver:
     async def _remark(self, chain: Chain) -> None:
         """Reports what the ledger shows about merges, before the ML process goes on from the result.
 
-        Where the ledger calls this site's model unusable, the model is checked here first.
+        Where the ledger calls this site's model unusable, what it has given is checked here first.
         """
         state, names = state_of(chain.world, self.contract), node_names(chain.world)
         node = network.node(chain.world, self._uid)
         address = node.addresses.get("fs", "") if node else ""
-        called = is_called_unusable(state, self._uid)
-        fault = await self.ml.fault_of_model(bases_of(state)) if called else ""
-        for remark in self._remarks.new(state, names, fault, address) if self._remarks else ():
+        own = await self._own_check.verdict(state)
+        for remark in self._remarks.new(state, names, own, address) if self._remarks else ():
             if remark.fatal:
                 self._handle(SiteFailed(remark.text))
             else:

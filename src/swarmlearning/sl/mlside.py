@@ -21,7 +21,6 @@ from swarmlearning.models.store import StoreError, TensorStore
 from swarmlearning.rounds.events import Evaluated, MLDisconnected, ModelReceived, SessionRequested, SiteFailed
 from swarmlearning.rounds.phases import OutOfOrder
 from swarmlearning.rounds.settings import RoundSettings
-from swarmlearning.sl.checking import fault_of_own
 from swarmlearning.sl.handing import copy_handed, is_foreign, link_readable
 from swarmlearning.sl.mlchannel import MLChannel
 from swarmlearning.sl.scriptpace import ScriptPace
@@ -104,22 +103,6 @@ class MLSide:
     def session_id(self) -> str:
         """Names the session: no other one of this node has the same."""
         return f"{self._incarnation}-{self._sessions}"
-
-    async def fault_of_model(self, bases: set[str]) -> str:
-        """The tensor of the model handed over last that is not finite; empty when all are, or the model is not here.
-
-        `bases` are digests of results that it may have been trained from, as far as they are held.
-        """
-        if not self.model:
-            return ""
-        held = [digest for digest in sorted(bases) if self._store.has(digest)]
-        with self._store.pinned(self.model, *held):
-            try:
-                own, *known = (self._store.path(digest) for digest in (self.model, *held))
-                return await asyncio.to_thread(fault_of_own, own, known)
-            except (StoreError, TensorFileError, OSError) as error:
-                logger.warning("The model handed over last cannot be checked: %s", error)
-                return ""
 
     # --- to the ML process ------------------------------------------------------------------------------------------
 

@@ -6,14 +6,20 @@ user may also want all training to stop at the first such model (`SL_NON_FINITE=
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from swarmlearning.ledger.bodies import Exclusion, Receipt
 from swarmlearning.ledger.contracts.training.state import Result, Training
 from swarmlearning.ledger.contracts.training.weighing import coefficients
 from swarmlearning.merge.geomedian import majority
 from swarmlearning.rounds.settings import OnNonFinite
+from swarmlearning.sl.owncheck import Verdict
 from swarmlearning.views.names import Names, name_of
+
+NOTHING: Final = Verdict()
+"""Nothing was checked."""
+
+_CHECK_HOST: Final = "Check this host's disk and memory, and that its SL is of the same release as the others"
 
 
 def unreachable_text(address: str, reason: str) -> str:
@@ -40,18 +46,17 @@ class Remarks:
         self._uid = uid
         self._fail = on_non_finite == "fail"
         self._made: set[tuple[object, ...]] = set()
-        self.new(known, {}, "")
+        self.new(known, {})
 
-    def new(self, state: Training, names: Names, fault: str = "", address: str = "") -> list[Remark]:
+    def new(self, state: Training, names: Names, check: Verdict = NOTHING, address: str = "") -> list[Remark]:
         """Returns the remarks that were not returned before.
 
-        `fault`: what is wrong with this site's model by its own check, empty when nothing is. `address`: where others
-        fetch from this site.
+        `check`: what this site has found of what it has given itself. `address`: where others fetch from this site.
         """
-        found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid, fault))
+        found: dict[tuple[object, ...], Remark] = dict(_unusable(state, self._uid, check))
         found |= _unreachable(state, self._uid, address)
         if state.result is not None:
-            own = _Own(self._uid, fault, address)
+            own = _Own(self._uid, check, address)
             found |= _left_out(state, state.result, own, self._fail, names)
             found |= _alone(state, state.result.receipt, names)
         fresh = [remark for key, remark in found.items() if key not in self._made]
@@ -60,13 +65,6 @@ class Remarks:
 
 
 _Keyed: TypeAlias = Iterator[tuple[tuple[object, ...], Remark]]
-
-
-def is_called_unusable(state: Training, uid: str) -> bool:
-    """True if the ledger shows a model of this site as unusable because of its values."""
-    excluded = state.result.receipt.exclusions if state.result else ()
-    barred = state.round is not None and uid in state.round.barred
-    return barred or any(entry.uid == uid and entry.reason == "non-finite" for entry in excluded)
 
 
 def is_called_unreachable(state: Training, uid: str) -> bool:
@@ -80,15 +78,9 @@ def is_called_unreachable(state: Training, uid: str) -> bool:
     )
 
 
-def bases_of(state: Training) -> set[str]:
-    """The digests of the results that a model of the round in progress, or of the one before, was trained from."""
-    bases = {state.round.base if state.round else "", state.result.closed.base if state.result else ""}
-    return bases - {""}
-
-
 class _Own(NamedTuple):
     uid: str
-    fault: str
+    check: Verdict
     address: str
 
 
@@ -96,7 +88,7 @@ def _left_out(state: Training, result: Result, own: _Own, fail: bool, names: Nam
     number = result.closed.number
     for entry in result.receipt.exclusions:
         mine = entry.uid == own.uid
-        ends = fail and entry.reason == "non-finite" and not (mine and not own.fault)
+        ends = fail and entry.reason == "non-finite" and not (mine and not own.check.fault)
         whose = f"the model of {'this site' if mine else name_of(names, entry.uid)} was left out of the merge"
         text = f"Round {number}: {whose}: {entry.why}"
         if mine:
@@ -108,34 +100,46 @@ def _left_out(state: Training, result: Result, own: _Own, fail: bool, names: Nam
 
 def _advice(entry: Exclusion, own: _Own) -> str:
     """Advice for a site that was left out, as the end of a sentence."""
+    check = own.check
     match entry.reason:
-        case "non-finite" if own.fault:
+        case "non-finite" | "malformed" | "structure" if check.fault and check.coding:
+            return f". Here its coded change is wrong, too: {check.fault}. {_CHECK_HOST}"
+        case "non-finite" if check.fault:
             return ". NaN or infinity: check the learning rate and the data"
-        case "non-finite":
+        case "non-finite" if check.checked:
             return ". Its own check finds all values finite: the node that led the round may be faulty"
+        case "malformed" | "structure" if check.checked == "change" and not check.fault:
+            return ". Its own check finds nothing wrong with its coded change: those who left it out may be faulty"
+        case "malformed":
+            return f". It cannot be checked here any more. {_CHECK_HOST}"
         case "unreachable":
             return f". {unreachable_text(own.address, entry.detail)}"
-        case "malformed":
-            return ". A change of this site was not coded rightly, or came wrongly from its disk: check that"
         case _:
             return ""
 
 
-def _unusable(state: Training, uid: str, fault: str) -> _Keyed:
+def _unusable(state: Training, uid: str, check: Verdict) -> _Keyed:
     """The remark on a site without whose model there are too few."""
     if state.round is None or not (barred := state.round.barred.get(uid)):
         return
     number, key = state.round.number, (state.run, barred.digest)
-    if fault:
+    if check.fault:
+        found = f"its coded change is wrong, too: {check.fault}" if check.coding else check.fault
+        remedy = f"{_CHECK_HOST}; then start" if check.coding else "Correct the training script and start"
         text = (
             f"Round {number}: the model of this site is unusable ({barred.why}), and without it there are fewer than "
-            f"minPeers. Here {fault}. Correct the training script and start it again"
+            f"minPeers. Here {found}. {remedy} it again"
         )
         yield key, Remark(text, own=True, fatal=True)
     else:
+        sound = {
+            "values": "this site's own check finds all its values finite",
+            "change": "this site's own check finds nothing wrong with the model, or with the coded change made of it",
+            "": "this site cannot check that, since the model is not here any more",
+        }
         text = (
-            f"Round {number}: the node that led it reports the model of this site as unusable ({barred.why}), but this "
-            "site's own check finds nothing wrong with it"
+            f"Round {number}: the node that led it reports the model of this site as unusable ({barred.why}), but "
+            f"{sound[check.checked]}"
         )
         yield key, Remark(text, own=True)
 
