@@ -51,7 +51,8 @@ def test_a_round_is_explained_while_it_waits_once_it_is_closed_and_when_a_site_i
     lost = explained(operator)
     assert re.match(r"Round 2 has waited [0-9.]+ s for site-3, which is lost since .*; 2 models are in, ", lost["text"])
     assert "start it again" in lost["remedy"]
-    assert lost["facts"]["silent"] == {"site-3": "its node is not there to ask"}
+    (missing,) = lost["facts"]["missing"]
+    assert (missing["site"], missing["why"]) == ("site-3", "its node is not there to ask")
 
     swarm.sn.kill()
     assert "is the only SN, every round waits for it: start it again" in operator.fails("explain")

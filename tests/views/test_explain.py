@@ -147,7 +147,11 @@ def test_without_a_diary_the_heartbeats_and_the_ledger_are_what_is_left() -> Non
     beat = Beat(900, TrainingProgress(1, 3, 3.1, None, None))
     found = asked(play, MINUTE, {"a": Account(None, SECRET)}, beats={"a": beat})
     assert headline(found) == "Round 1 has waited 1 min for a: its ML process trains at 3.1 batches/s"
-    assert notes(found) == [f"From the ledger alone for a: {SECRET}"]
+    assert notes(found) == [
+        f"From the ledger alone for a: {SECRET}",
+        "From the ledger alone for b, c: it was not asked, since it has come later than the others. What to do: ask "
+        "again",
+    ]
     found = asked(play, MINUTE, {"a": Account(None, SECRET)})
     assert headline(found) == f"Round 1 has waited 1 min for a: it is there, and its model is not in ({SECRET})"
 
@@ -231,6 +235,55 @@ def test_the_end_and_the_beginning_have_their_words() -> None:
     over = msgspec.structs.replace(play.state, round=None, over=True)
     found = explain_now(Evidence(Chain().world, over, None, 0, waiting_text="complete: 1/1 rounds with 2/2"))
     assert headline(found) == "Training contract is over: complete: 1/1 rounds with 2/2"
+
+
+# --- facts that are missing -----------------------------------------------------------------------------------------
+
+
+def test_before_any_site_was_asked_no_facts_are_called_missing() -> None:
+    assert asked(three(), MINUTE).missing == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (None, "alone for a: no script has connected since its SL was started. What to do: start its script"),
+        ({"contract": "other\n"}, "alone for a: its SL takes part in contract other\\n now"),
+        (
+            {"round": 0},
+            "alone for a: its SL is in round 0 still, and has not seen this one begin. What to do: ask again ",
+        ),
+        ({"round": 2}, "alone for a: its SL is in round 2 already. What to do: ask again in a moment"),
+        ({"restarted": True}, "Partly from the ledger alone for a: its SL was started in the middle of this round"),
+        ({"dropped": 3}, "Partly from the ledger alone for a: 3 pieces of its work had no room in its record"),
+    ],
+)
+def test_a_site_whose_facts_of_the_round_in_progress_are_missing_is_named_with_the_reason_and_what_to_do(
+    changes: dict[str, Any] | None, text: str
+) -> None:
+    play = three()
+    times = stated(play, Span("train", 0), now=MINUTE, script=Script(10, 0, 20, 2.0)).times
+    assert times is not None
+    assert times.now is not None
+    now = None if changes is None else msgspec.structs.replace(times.now, **changes)
+    accounts = {uid: stated(play, now=MINUTE) for uid in "bc"} | {"a": Account(msgspec.structs.replace(times, now=now))}
+    found = asked(play, MINUTE, accounts)
+    (note,) = notes(found)
+    assert text in note
+    of_another_round = not note.startswith("Partly")
+    doing = next(each.doing for each in found.sites if each.site == "a")
+    assert doing == (None if of_another_round else "train"), "what it does in another round says nothing of this one"
+
+
+def test_of_a_closed_round_it_is_said_who_has_no_record_of_it_or_has_not_seen_its_end() -> None:
+    whole, open_still = record(Span("train", 0, 8000)), RoundTimes("contract", 1, 11, 500)
+    found = closed({"a": whole, "b": Account(Times(99_000)), "c": Account(Times(99_000, open_still))})
+    no_record, partly = notes(found)
+    assert no_record.startswith("From the ledger alone for b: its SL has no record of this round")
+    assert partly.startswith(
+        "Partly from the ledger alone for c: its SL has not seen the end of this round yet. What to"
+    )
+    assert [(each.site, bool(each.why)) for each in found.sites] == [("a", False), ("b", True), ("c", False)]
 
 
 # --- closed rounds --------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from swarmlearning.views.report import Recorder
 from swarmlearning.views.sliced import RoundWay
 
 NO_OPERATOR = "nodes state their times to operators only, and this certificate is for {role}"
+ASK_AS_OPERATOR = "ask with an operator's certificate"
 
 SHOWN: Final = 0.005
 """A smaller share of a round's time explains nothing."""
@@ -91,7 +92,7 @@ async def _accounts(
     state = training_of(recorder.chain, contract)
     members, role = sorted(state.members), role_of(connection.credentials.identity().certificate)
     if role not in OPERATORS:
-        return {uid: Account(None, NO_OPERATOR.format(role=role)) for uid in members}
+        return {uid: Account(None, NO_OPERATOR.format(role=role), ASK_AS_OPERATOR) for uid in members}
     current = state.round.number if state.round else None
     wanted = None if number is None or number == current else number
     source = connection.credentials.source()

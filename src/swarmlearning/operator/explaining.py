@@ -13,7 +13,7 @@ from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.node.clocks import clock_ms
 from swarmlearning.node.sealing import Wanted
-from swarmlearning.operator.logs import LogsError, Reader
+from swarmlearning.operator.logs import LogsError, Reader, WithheldError
 from swarmlearning.operator.session import Operator
 from swarmlearning.views.evidence import Account, Beat, Evidence
 from swarmlearning.views.explain import explain_closed, explain_now
@@ -47,18 +47,27 @@ async def accounts_of(
 async def _account(operator: Operator, uid: str, contract: str, number: int | None) -> Account:
     node = network.node(operator.chain.world, uid)
     if node is None or not node.alive:
-        return Account(None, "its node is not there to ask")
+        return Account(None, "its node is not there to ask", "start its SL, then ask again")
     wanted = Wanted("TIMES", contract=contract, round=number)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             piece = await Reader(operator, node).piece(wanted)
         return Account(msgspec.json.decode(piece.data, type=Times))
     except TimeoutError:
-        return Account(None, f"its node has not answered within {ANSWER_SECONDS:.0f} s")
-    except LogsError as error:
+        why = f"its node has not answered within {ANSWER_SECONDS:.0f} s"
+        return Account(
+            None, why, "ask again in a moment; if it stays so, swarm doctor says whether that node is reached"
+        )
+    except WithheldError as error:  # it says itself who may read them
         return Account(None, str(error))
+    except LogsError as error:
+        return Account(
+            None, str(error), "see that its SL runs and reaches the SNs (swarm doctor there), then ask again"
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Account(None, "its node answers with what cannot be understood")
+        return Account(
+            None, "its node answers with what cannot be understood", "it may be of a later release: upgrade here"
+        )
 
 
 def explain(

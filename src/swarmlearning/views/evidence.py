@@ -13,13 +13,14 @@ from swarmlearning.views.training import TrainingProgress
 
 
 class Account(NamedTuple):
-    """What a node states of its times; None, and `why`, where it gives nothing."""
+    """What a node states of its times; None where it gives nothing, with the reason and what to do about it."""
 
     times: Times | None
     why: str = ""
+    remedy: str = ""
 
 
-NOTHING: Final = Account(None, "it was not asked")
+NOTHING: Final = Account(None, "it was not asked, since it has come later than the others", "ask again")
 
 
 class Beat(NamedTuple):
@@ -54,7 +55,3 @@ class Evidence:
     def account(self, uid: str) -> Account:
         """What this node states."""
         return self.accounts.get(uid, NOTHING)
-
-    def silent(self) -> dict[str, str]:
-        """The sites that state nothing, and why."""
-        return {self.name(uid): given.why for uid, given in self.accounts.items() if given.times is None}

@@ -14,7 +14,8 @@ from swarmlearning.ledger.contracts.training.state import Training, awaited
 from swarmlearning.views.agreed import agreed_text
 from swarmlearning.views.checks import RoundChecks, named, round_checks
 from swarmlearning.views.evidence import Beat, Evidence
-from swarmlearning.views.explanation import Cause, Explanation, Replaced, SiteNow
+from swarmlearning.views.explanation import Cause, Explanation, Missing, Replaced, SiteNow
+from swarmlearning.views.missing import missing, missing_of
 from swarmlearning.views.names import displayed
 from swarmlearning.views.shares import ORDER, coded, received, seconds, shares
 from swarmlearning.views.sliced import RoundWay, round_way, with_names
@@ -47,7 +48,7 @@ def explain_closed(evidence: Evidence, number: int) -> Explanation:
         replaced=_replaced(evidence, moments),
         shares=shares(evidence, number, moments, moments.closed_ms),
         sites=_by_name(_site_then(evidence, moments, uid, number) for uid in moments.models),
-        silent=evidence.silent(),
+        missing=missing(evidence, _concerned(evidence, moments), number, closed=True),
         way=_way(evidence, moments.way, number),
         checks=_checks(evidence, number),
         agreed=agreed_text(evidence.state),
@@ -58,8 +59,19 @@ def explain_closed(evidence: Evidence, number: int) -> Explanation:
 
 def _site_then(evidence: Evidence, moments: Moments, uid: str, number: int) -> SiteNow:
     after = seconds(moments.models[uid] - moments.opened_ms)
-    why = evidence.account(uid).why
+    why = _why(missing_of(evidence, uid, number, closed=True))
     return SiteNow(evidence.name(uid), "in", after_seconds=after, why=why, coded=coded(evidence, uid, number))
+
+
+def _concerned(evidence: Evidence, moments: Moments) -> set[str]:
+    """Who has had a part in a closed round, and who was asked and has not answered."""
+    silent = {uid for uid, account in evidence.accounts.items() if account.times is None}
+    return {*moments.models, *(uid for _, uid in moments.leaders if uid), *silent}
+
+
+def _why(found: Missing | None) -> str:
+    """Why a site states nothing; empty where it states something."""
+    return found.why if found is not None and not found.part else ""
 
 
 def explain_now(evidence: Evidence) -> Explanation:
@@ -94,7 +106,7 @@ def explain_now(evidence: Evidence) -> Explanation:
         sites=_by_name(sites.values()),
         alarms=evidence.alarms,
         proposals=evidence.proposals,
-        silent=evidence.silent(),
+        missing=missing(evidence, state.members, _number(state), closed=False),
         idle=tuple(sorted((evidence.name(uid) for uid in facts.idle), key=lambda name: (len(name), name))),
         way=_way(evidence, round_way(state), state.round.number) if state.round else None,
         checks=_checks(evidence, state.round.number - 1) if state.round else None,
@@ -217,10 +229,15 @@ def _site_now(evidence: Evidence, facts: Waiting, uid: str) -> SiteNow:
         since_ms=waited.since_ms if waited else None,
         after_seconds=seconds(at - moments.opened_ms) if at is not None and moments else None,
         batches_per_second=beat.training.batches_per_second if beat.training else None,
-        why=account.why,
+        why=_why(missing_of(evidence, uid, _number(state), closed=False)),
         coded=coded(evidence, uid, state.round.number) if state.round else None,
     )
-    return _with_account(evidence, site, account.times) if account.times else site
+    return _with_account(evidence, site, account.times) if account.times and not site.why else site
+
+
+def _number(state: Training) -> int:
+    """The round that nodes are in: the one in progress, or the next one."""
+    return state.round.number if state.round else state.rounds
 
 
 def _with_account(evidence: Evidence, site: SiteNow, times: Times) -> SiteNow:

@@ -1,10 +1,12 @@
 """An explanation as text: the first line is the answer, the second what to do about it. Names are safe already."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import msgspec
+
 from swarmlearning.views.checks import checks_text
-from swarmlearning.views.explanation import Cause, Doing, Explanation, Share, SiteNow
+from swarmlearning.views.explanation import Cause, Doing, Explanation, Missing, Share, SiteNow
 from swarmlearning.views.render import ACTIVITIES, REASONS, clock, listed
 from swarmlearning.views.sizes import size_text
 from swarmlearning.views.sliced import Merger, merger_text, trouble_texts, way_text
@@ -125,12 +127,20 @@ def way_notes(found: Explanation) -> list[str]:
 
 
 def notes(found: Explanation) -> list[str]:
-    """What else an operator should know: alarms, proposals, and which sites say nothing of themselves."""
-    by_reason: dict[str, list[str]] = {}
-    for site, why in sorted(found.silent.items()):
-        by_reason.setdefault(why, []).append(site)
-    silent = [f"From the ledger alone for {listed(sites)}: {why}" for why, sites in by_reason.items()]
-    return [*(f"ALARM {text}" for text in found.alarms), *(f"Open: {text}" for text in found.proposals), *silent]
+    """What else an operator should know: alarms, proposals, and whose facts are missing."""
+    alarms, proposals = (f"ALARM {text}" for text in found.alarms), (f"Open: {text}" for text in found.proposals)
+    return [*alarms, *proposals, *_missing_texts(found.missing)]
+
+
+def _missing_texts(missing: Sequence[Missing]) -> Iterator[str]:
+    """A line for the sites of whose facts the same is missing."""
+    by_reason: dict[Missing, list[str]] = {}
+    for each in missing:
+        by_reason.setdefault(msgspec.structs.replace(each, site=""), []).append(each.site)
+    for each, sites in by_reason.items():
+        whole = "Partly from the ledger alone" if each.part else "From the ledger alone"
+        what_to_do = f". What to do: {each.remedy}" if each.remedy else ""
+        yield f"{whole} for {listed(sites)}: {each.why}{what_to_do}"
 
 
 # --- in words -------------------------------------------------------------------------------------------------------
@@ -301,7 +311,7 @@ def _ledger(found: Explanation) -> str:
 
 
 def _unknown(found: Explanation) -> str:
-    why = found.silent.get(found.site, "it states no work that is under way")
+    why = _of(found).why or "it states no work that is under way"
     return f"{_waits(found)}: it is there, and its model is not in ({why})"
 
 

@@ -80,6 +80,15 @@ class Replaced(msgspec.Struct, frozen=True):
     state: str
 
 
+class Missing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A site that does not state what it did in the round, or `part` of it, with the reason and what to do about it."""
+
+    site: str
+    why: str
+    remedy: str = ""
+    part: bool = False
+
+
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer. `cause` concerns `site` (of `peer`, where one fetches from the other); times are Unix time in
     milliseconds, `seconds` since the round opened or until it closed.
@@ -89,8 +98,8 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     decided; `checks`: what members have checked, of it or of the standing result, where that was merged in slices.
     `agreed`: how values travel, and the outer optimizer, in words; empty where there is neither. `step_fault`: of the
     outer step of round `step_round`, that of the standing result, which was not finite. `alarms`: of the SN that was
-    asked; `proposals`: texts of open ones that this training may wait for. `silent`: sites that do not state their
-    times, and why.
+    asked; `proposals`: texts of open ones that this training may wait for. `missing`: sites that do not state what
+    they did, or only a part of it, and why.
     """
 
     contract: str
@@ -114,7 +123,7 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     sites: tuple[SiteNow, ...] = ()
     alarms: tuple[str, ...] = ()
     proposals: tuple[str, ...] = ()
-    silent: dict[str, str] = {}
+    missing: tuple[Missing, ...] = ()
     idle: tuple[str, ...] = ()
     way: RoundWay | None = None
     checks: RoundChecks | None = None

@@ -48,7 +48,7 @@ def shares(evidence: Evidence, number: int, moments: Moments, until_ms: int, slo
 
 def received(evidence: Evidence, uid: str, number: int) -> tuple[int, float | None]:
     """The bytes that a site has fetched in a round, as it states them, and how many a second while it fetched any."""
-    record = _record(evidence, uid, number)
+    record = _measured(evidence, uid, number)
     fetches = [span for span in record.spans if span.what == "fetch" and span.end is not None] if record else []
     size, busy, until = sum(span.bytes for span in fetches), 0, None
     for span in sorted(fetches, key=lambda span: span.begin):
@@ -60,7 +60,7 @@ def received(evidence: Evidence, uid: str, number: int) -> tuple[int, float | No
 
 def coded(evidence: Evidence, uid: str, number: int) -> Coded | None:
     """The change that a site gave to a round, as it states it."""
-    record = _record(evidence, uid, number)
+    record = record_of(evidence, uid, number)
     return record.coded if record else None
 
 
@@ -74,7 +74,7 @@ class _Part(NamedTuple):
 
 def _spent(evidence: Evidence, number: int, uid: str, begin: int, end: int) -> Counter[_Part]:
     """What a site did from `begin` to `end`, in milliseconds since the round opened."""
-    record = _record(evidence, uid, number)
+    record = _measured(evidence, uid, number)
     if record is None or record.opened is None:
         return Counter({_Part("unknown", uid): end - begin})
     spent = Counter[_Part]()
@@ -84,7 +84,7 @@ def _spent(evidence: Evidence, number: int, uid: str, begin: int, end: int) -> C
 
 
 def _share(evidence: Evidence, number: int, part: _Part, took: int, total: int) -> Share:
-    record = _record(evidence, part.uid, number)
+    record = _measured(evidence, part.uid, number)
     spans = record.spans if record is not None else ()
     same = [span for span in spans if (span.what, span.uid) == (part.what, part.peer)]
     size = sum(span.bytes for span in same)
@@ -101,14 +101,20 @@ def _share(evidence: Evidence, number: int, part: _Part, took: int, total: int) 
     )
 
 
-def _record(evidence: Evidence, uid: str, number: int) -> RoundTimes | None:
+def record_of(evidence: Evidence, uid: str, number: int) -> RoundTimes | None:
     """What a site states of a round: the newest record of this run."""
     times, state = evidence.account(uid).times, evidence.state
     if times is None:
         return None
     wanted, now = (state.name, state.run, number), [times.now] if times.now is not None else []
     found = [each for each in (*times.rounds, *now) if (each.contract, each.run, each.round) == wanted]
-    return _until(found[-1], times.now_ms) if found else None
+    return found[-1] if found else None
+
+
+def _measured(evidence: Evidence, uid: str, number: int) -> RoundTimes | None:
+    """The same, with what is under way ending now."""
+    record, times = record_of(evidence, uid, number), evidence.account(uid).times
+    return _until(record, times.now_ms) if record and times else None
 
 
 def _until(record: RoundTimes, now_ms: int) -> RoundTimes:
