@@ -18,13 +18,13 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import msgspec
-import uvloop
 
 from clients import clients
 from commitfloor import etcd_floor, signature_seconds, sqlite_floor
 from machine import busy_seconds, cpu_seconds, require_etcd, run_benchmark
 from sns import Ordering, Sns
 from swarmlearning.supervise.processes import Processes
+from swarmlearning.transport.loop import run
 
 WARM_UP = 20
 LIMIT_SECONDS = 300.0
@@ -108,7 +108,7 @@ async def _as_a_node(work: Coroutine[Any, Any, T]) -> T:
         async with asyncio.timeout(LIMIT_SECONDS):
             return await work
 
-    return await asyncio.to_thread(uvloop.run, limited())
+    return await asyncio.to_thread(run, limited())
 
 
 async def _latency(sns: Sns, folder: Path, ordering: Ordering, samples: int) -> Latency:

@@ -17,7 +17,6 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-import uvloop
 
 from launch import HOST, make_identities
 from machine import MEGABYTE, cpu_seconds, run_benchmark
@@ -31,6 +30,7 @@ from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Fetcher
 from swarmlearning.relay.callee import Callee
 from swarmlearning.relay.relay import Relay
+from swarmlearning.transport.loop import run
 from swarmlearning.transport.parties import Credential
 from swarmlearning.transport.shares import unlimited
 
@@ -113,7 +113,7 @@ async def _files(link: Connection, root: Path, store: Path, relay: int) -> None:
 
 
 def _run(work: Callable[..., Coroutine[Any, Any, None]], link: Connection, *arguments: object) -> None:
-    uvloop.run(work(link, *arguments))
+    run(work(link, *arguments))
 
 
 @contextlib.contextmanager

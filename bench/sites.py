@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import uvloop
 
 from launch import HOST
 from participant import Done, Participant
@@ -23,6 +22,7 @@ from swarmlearning.identity.workspace import Workspace
 from swarmlearning.rounds.settings import RoundSettings
 from swarmlearning.sl.node import run_sl
 from swarmlearning.sl.settings import SlSettings
+from swarmlearning.transport.loop import run
 
 QUORUM_SECONDS = 30.0
 
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", help="SL-1 SL-2 …")
     options = parser.parse_args()
     link = socket.socket(fileno=options.link)
-    uvloop.run(run_sites(options.names, options.folder, options.sn, options.peers, options.size, link))
+    run(run_sites(options.names, options.folder, options.sn, options.peers, options.size, link))
 
 
 if __name__ == "__main__":

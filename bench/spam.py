@@ -15,7 +15,6 @@ from pathlib import Path
 from time import perf_counter
 
 import msgspec
-import uvloop
 
 from clients import clients
 from launch import HOST, hear, start
@@ -24,6 +23,7 @@ from sns import Ordering, Sns
 from swarmlearning.identity.ca import create_authority, issue
 from swarmlearning.ordering.etcd.binary import find_binary
 from swarmlearning.supervise.processes import Processes
+from swarmlearning.transport.loop import run
 
 WARM_UP = 20
 LIMIT_SECONDS = 300.0
@@ -60,12 +60,12 @@ async def _measure(folder: Path, ordering: Ordering, samples: int, seconds: floa
         sns.workspace.save_authority("CA-2", other)
         sns.workspace.save_node(SPAMMER, issue(other, SPAMMER, [], [HOST], days=1))
         await sns.found()
-        unloaded = await asyncio.to_thread(uvloop.run, _commits(sns, "alone", 0.0, samples))
+        unloaded = await asyncio.to_thread(run, _commits(sns, "alone", 0.0, samples))
         command = [sys.executable, str(Path(__file__).with_name("spammer.py")), "--address", sns.addresses[0]]
         command += ["--workspace", str(folder / "cert"), "--name", SPAMMER]
         spammer = await start(processes, "spammer", command)
         await hear(processes, spammer)
-        loaded = await asyncio.to_thread(uvloop.run, _commits(sns, "beside", seconds, samples))
+        loaded = await asyncio.to_thread(run, _commits(sns, "beside", seconds, samples))
         spammer.writer.write_eof()
         rates = msgspec.json.decode(await hear(processes, spammer), type=dict[str, float])
         await spammer.child.end

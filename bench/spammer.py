@@ -17,13 +17,13 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-import uvloop
 
 from clients import Client, clients
 from swarmlearning.api.client import Refusal, SnClient, Unavailable
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
 from swarmlearning.identity.workspace import Workspace
+from swarmlearning.transport.loop import run
 
 SENDERS, LARGE, JUNK, READERS, ASKERS, CALLERS = 64, 4, 16, 16, 4, 4
 LARGE_ADDRESSES = 8
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of the certificate")
     options = parser.parse_args()
     identity = Workspace(options.workspace).identity(options.name)
-    uvloop.run(spam(socket.socket(fileno=options.link), options.address, identity))
+    run(spam(socket.socket(fileno=options.link), options.address, identity))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import asyncio
 import sys
 from pathlib import Path
 
-import uvloop
 from starlette.types import Message, Receive, Scope, Send
 
 from swarmlearning.api.server import Server
@@ -15,6 +14,7 @@ from swarmlearning.identity.tls import server_context
 from swarmlearning.identity.workspace import Workspace
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.store import TensorStore
+from swarmlearning.transport.loop import run
 
 
 async def serve(workspace: Path, name: str, host: str, store: Path, stall: int) -> None:
@@ -41,4 +41,4 @@ async def serve(workspace: Path, name: str, host: str, store: Path, stall: int) 
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]), int(sys.argv[5])))
+    run(serve(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]), int(sys.argv[5])))

@@ -13,7 +13,7 @@ import pytest
 
 from swarmlearning.identity.identity import Identity
 from swarmlearning.identity.tls import client_context
-from swarmlearning.transport.loop import Loop
+from swarmlearning.transport.loop import Loop, run
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset, as the kernel does for the connections that a killed process has not accepted."""
@@ -107,3 +107,12 @@ async def test_a_connection_that_was_made_works_on_without_its_socket_object(con
         writer.close()
         await writer.wait_closed()
         assert await asyncio.to_thread(far.recv, 1) == b""
+
+
+async def test_what_runs_in_a_thread_of_its_own_has_such_a_loop_too() -> None:
+    async def loop() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    found = await asyncio.to_thread(run, loop())
+    assert isinstance(found, Loop)
+    assert found.is_closed()

@@ -5,10 +5,14 @@ well where the peer resets the connection before the first byte is sent, as happ
 The object closes that number once more when it is collected: by then it may be another connection's, or a database's.
 """
 
+import asyncio
 import socket
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import uvloop
+
+T = TypeVar("T")
 
 
 class Loop(uvloop.Loop):
@@ -26,3 +30,9 @@ class Loop(uvloop.Loop):
 def new_event_loop() -> Loop:
     """Returns a new one."""
     return Loop()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs this on a new one until it ends; in any thread that runs none."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)
