@@ -114,3 +114,15 @@ def test_a_leader_that_was_deposed_waits_until_all_slices_are_merged() -> None:
     depose(play, hanging, "sn-1")
     depose(play, leader, "sn-1")
     assert not_held(play.state, play.slicing, leader) == play.of(hanging)
+
+
+def test_of_two_that_cannot_reach_each_other_one_is_left_out_where_the_third_merges_no_more() -> None:
+    """Each was reported by all others that can merge: both were left out, and their leader read whole models."""
+    play = frozen("a", "b", "c", min_peers=1)
+    third, other = play.others(play.leader)
+    play.fault(play.of(play.leader)[0], other)
+    play.fault(play.of(other)[0], play.leader)
+    assert not play.slicing.excluded, "the third reaches both"
+    play.link(third, merges=False)
+    assert [part.uid for part in play.slicing.excluded] == [other], "the leader leads on"
+    assert set(mergers(play)) == {play.leader}
