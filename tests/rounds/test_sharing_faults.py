@@ -1,10 +1,10 @@
-"""One round machine that cannot have, or merge, a contributor's model of a round that is merged in slices."""
+"""One round machine that cannot have or merge a contributor's model of a round merged in slices, or merge at all."""
 
-from rounds.test_sharing import Sharer, not_leading, of, sent
-from support.slicing import frozen
-from swarmlearning.ledger.bodies import Exclusion, ReportFault
-from swarmlearning.rounds.events import Send
-from swarmlearning.rounds.slices import MergeSlice, SliceUnmergeable
+from rounds.test_sharing import RESULT, Sharer, not_leading, of, sent
+from support.slicing import InSlices, frozen
+from swarmlearning.ledger.bodies import Exclusion, ReportFault, StateLink
+from swarmlearning.rounds.events import LocalFailure, Send
+from swarmlearning.rounds.slices import Assemble, Assembled, LinkMeasured, MergeSlice, SliceUnmergeable
 
 
 def test_a_model_that_cannot_be_had_is_reported_and_tried_again_until_another_merges_the_slice() -> None:
@@ -45,3 +45,44 @@ def test_who_is_asked_once_more_tries_again_and_reports_only_what_it_finds_then(
     assert (of(MergeSlice, actions), sent(actions)) == (sorted([first, index]), [])
     again = SliceUnmergeable(node.recipe, index, fault)
     assert sent(node.handle(again)) == [ReportFault(0, node.recipe, index, fault)]
+
+
+ABLE, UNABLE = StateLink(1_200_000, 1_200_000, True), StateLink(1_200_000, 1_200_000, False)
+
+
+def unable_to_merge() -> tuple[InSlices, Sharer, MergeSlice]:
+    """A node with a full disk has said that it merges nothing."""
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    assert sent(node.handle(LinkMeasured(1_234_567, 1_234_567, True))) == [ABLE]
+    node.accept(ABLE)
+    play.link(node.uid, 1_200_000)
+    node.advance()
+    (merge, *_) = [action for action in node.begun if isinstance(action, MergeSlice)]
+    assert UNABLE in sent(node.handle(LocalFailure(merge, "the disk is full")))
+    node.accept(UNABLE)
+    play.link(node.uid, 1_200_000, merges=False)
+    return play, node, merge
+
+
+def test_a_node_that_cannot_merge_says_so_until_it_has_made_a_model_of_slices() -> None:
+    play, node, merge = unable_to_merge()
+    assert merge.slice not in play.of(node.uid), "another merges it"
+    play.merge()
+    node.advance()
+    assert [type(action) for action in node.fetches()] == [Assemble]
+    assert ABLE in sent(node.handle(Assembled(node.recipe, RESULT, play.size)))
+
+
+def test_a_node_that_could_not_merge_is_there_to_do_so_again_after_a_while() -> None:
+    """Its disk had space soon, and the others hung: all waited for these."""
+    play, node, _ = unable_to_merge()
+    node.advance()
+    assert sent(node.over("unable")) == [ABLE]
+    node.accept(ABLE)
+    play.link(node.uid, 1_200_000)
+    play.lose(*play.others(node.uid))
+    (merge, *_) = [action for action in node.advance() if isinstance(action, MergeSlice)]
+    before = len(node.started("slice"))
+    assert UNABLE in sent(node.handle(LocalFailure(merge, "the disk is full"))), "as before"
+    assert [timer.subject for timer in node.started("slice")[before:]] == ["unable"]

@@ -145,7 +145,7 @@ class Sharing:
         """This node could not do work that was under way: others are to merge until it can."""
         match work:
             case MergeSlice(recipe, index):
-                self._linking.able = False
+                self._linking.failed()
                 self._facts.timers.pause(subject(MergeSlice, recipe.name, index), LONGEST_WORK_PAUSE)
             case FetchSlice(recipe, index):
                 self._facts.timers.pause(subject(FetchSlice, recipe, index), LONGEST_WORK_PAUSE)
