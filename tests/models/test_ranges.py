@@ -20,7 +20,7 @@ from swarmlearning.models.connections import Source
 from swarmlearning.models.fileserver import file_app
 from swarmlearning.models.parts import packed
 from swarmlearning.models.store import NotHeldError, TensorStore
-from swarmlearning.models.transfer import Fetcher, TransferError
+from swarmlearning.models.transfer import Fetcher, Stated, TransferError
 from swarmlearning.tensors.digest import LEAST_CHUNK, ModelDigest, digest_file, slice_root
 
 Identities = dict[str, Identity]
@@ -84,6 +84,10 @@ async def nodes(folder: Path, identity: Identity, count: int) -> AsyncIterator[l
     finally:
         for node in made:
             await node.server.stop(grace=0.1)
+
+
+def stated_of(info: ModelDigest, chunks: range) -> Stated:
+    return Stated(info.layout, slice_root(info, chunks))
 
 
 def bounds(info: ModelDigest, chunks: range) -> str:
@@ -192,9 +196,7 @@ async def test_slices_of_a_result_come_by_its_recipe_and_make_a_model(
             node.keep(info, chunks, RECIPE)
         await asyncio.gather(
             *(
-                fetcher.fetch_part(
-                    RECIPE, chunks, [node.source], size=len(CONTENT), slice_root=slice_root(info, chunks)
-                )
+                fetcher.fetch_part(RECIPE, chunks, [node.source], stated=stated_of(info, chunks))
                 for node, chunks in zip(made, slices, strict=True)
             )
         )
@@ -210,12 +212,25 @@ async def test_a_slice_that_is_not_the_one_stated_is_refused(
 ) -> None:
     async with nodes(tmp_path, identities["SL-1"], 1) as (node,):
         node.keep(info, range(2), RECIPE)
-        stated = slice_root(info, range(2, 5))  # whose digests the node does not know
+        stated = stated_of(info, range(2, 5))  # whose digests the node does not know
+        with pytest.raises(TransferError, match="has not all of these chunks"):
+            await fetcher.fetch_part(RECIPE, range(2, 5), [node.source], stated=stated)
+        other = stated_of(info, range(1))
         with pytest.raises(TransferError, match="sent the chunk list of another model"):
-            await fetcher.fetch_part(RECIPE, range(2, 5), [node.source], slice_root=stated)
-        with pytest.raises(TransferError, match=f"a model of {len(CONTENT)} bytes; those of this training have 5"):
-            await fetcher.fetch_part(RECIPE, range(2), [node.source], size=5, slice_root=slice_root(info, range(2)))
+            await fetcher.fetch_part(RECIPE, range(2), [node.source], stated=other)
     assert store.parts(RECIPE) is None
+
+
+async def test_digests_of_a_slice_come_alone(
+    identities: Identities, fetcher: Fetcher, info: ModelDigest, tmp_path: Path
+) -> None:
+    async with nodes(tmp_path, identities["SL-1"], 1) as (node,):
+        node.keep(info, range(COUNT), RECIPE)
+        await fetcher.fetch_part(RECIPE, range(2, 5), [node.source], stated=stated_of(info, range(2, 5)))
+        assert node.asked == ["/chunks/2-4", bounds(info, range(2, 5))]
+        beyond = Stated(info.layout, slice_root(info, range(2, 3)))
+        with pytest.raises(TransferError, match="has not all of these chunks"):
+            await fetcher.fetch_part(RECIPE, range(COUNT - 1, COUNT + 1), [node.source], stated=beyond)
 
 
 async def test_a_chunk_is_served_only_to_those_who_may_have_it(

@@ -13,10 +13,19 @@ from swarmlearning.ledger.contracts.training.slices import UNITS, Contributor, R
 from swarmlearning.models.claims import Holding
 from swarmlearning.models.connections import Source
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.transfer import TransferError
+from swarmlearning.models.transfer import Stated, TransferError
 from swarmlearning.rounds.checks import Piece, Recheck, Rechecked
 from swarmlearning.rounds.events import Event
-from swarmlearning.rounds.slices import Assemble, Assembled, Coded, FetchSlice, MergeSlice, SliceFetched, SliceMerged
+from swarmlearning.rounds.slices import (
+    Assemble,
+    Assembled,
+    Coded,
+    FetchSlice,
+    MergeSlice,
+    SliceFetched,
+    SliceMerged,
+    SliceMissing,
+)
 from swarmlearning.sl.recomputing import Recomputing
 from swarmlearning.sl.slices import SliceWork
 from swarmlearning.tensors.digest import slice_root
@@ -36,6 +45,7 @@ class Site:
         self.other = self.store
         self.events: list[Event] = []
         self.fetched: list[str] = []
+        self.unreachable = False
         fetcher: Any = self
         self.own = ""
         self.work = SliceWork(
@@ -48,12 +58,14 @@ class Site:
         return (await self.store.adopt(path, format=2)).root
 
     async def fetch_part(
-        self, name: str, chunks: range, asked: Sequence[Source], *, size: int, slice_root: str, **more: Any
+        self, name: str, chunks: range, asked: Sequence[Source], *, stated: Stated, **more: Any
     ) -> None:
+        if self.unreachable:
+            raise TransferError("nobody answers", "too-slow", "unreachable")
         there = self.other.parts(name)
-        if there is None or not there.has(chunks) or root_of(there.info, chunks) != slice_root:
-            raise TransferError("nobody has it")
-        assert size == there.layout.size
+        if there is None or not there.has(chunks) or root_of(there.info, chunks) != stated.root:
+            raise TransferError("nobody has it", "unreachable", "not-held")
+        assert stated.layout == there.layout
         self.fetched.append(name)
         here, data = self.store.parts(name, there.info), self.other.partial(name).read_bytes()
         assert here is not None
@@ -131,6 +143,17 @@ async def test_who_lacks_the_base_or_gets_no_change_fetches_slices(tmp_path: Pat
     for done in found:
         assert await reader.fetch(done, recipe.base) == SliceFetched(recipe.name, done.slice, done.root)
     assert set(reader.fetched) == {recipe.name}
+
+
+async def test_who_can_reach_nobody_waits_for_the_change_and_does_not_ask_for_the_slice(tmp_path: Path) -> None:
+    merger, reader, recipe = await begun(tmp_path)
+    first, *_ = await merger.merge(recipe)
+    reader.unreachable = True
+    assert await reader.fetch(first, recipe.base) == SliceMissing(recipe.name, 0, "nobody answers")
+    assert reader.fetched == []
+    reader.unreachable = False
+    assert await reader.fetch(first, recipe.base) == SliceFetched(recipe.name, 0, first.root)
+    assert reader.fetched == [change_name(recipe.name)]
 
 
 async def test_a_change_that_gives_another_slice_is_not_believed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from swarmlearning.models.fileserver import HEIGHT_HEADER, LIST_HEADER
 from swarmlearning.models.parts import Overtaken, Parts, WrongChunk, unpacked
 from swarmlearning.models.receiving import Receiver
 from swarmlearning.models.tlsstream import TlsStream
-from swarmlearning.tensors.digest import DigestError, ModelDigest, slice_root
+from swarmlearning.tensors.digest import DIGEST_BYTES, DigestError, Layout, ModelDigest, slice_root
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _MAX_LIST_BYTES: Final = 4 * 2**20  # the chunk list of a model of one terabyte, in format 1
@@ -44,17 +44,25 @@ class Lacking(Exception):
     """The source does not have all of the chunks that it was asked for."""
 
 
+class Stated(NamedTuple):
+    """What is known of some chunks of a file whose own root is not: how the file is cut, and the root of these chunks
+    (`tensors.digest.slice_root`)."""
+
+    layout: Layout
+    root: str
+
+
 class Wanted(NamedTuple):
     """What is fetched: a model, or only these `chunks` of it; `size` of the whole model, where it is known.
 
-    `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the proof of those
-    chunks' digests. `begun`: another name under which chunks of it may be here.
+    `stated`: where `digest` is no root but the name under which parts of a result are kept, the proof of those chunks'
+    digests. `begun`: another name under which chunks of it may be here.
     """
 
     digest: str
     size: int | None = None
     chunks: range | None = None
-    slice_root: str | None = None
+    stated: Stated | None = None
     begun: str = ""
 
 
@@ -116,12 +124,27 @@ class Exchange:
                 parts.release(claim)
 
     def chunk_list(self) -> ModelDigest:
-        """The chunk list alone; of a result that is merged in parts those digests are right that were asked for.
+        """The chunk list alone; of a result that is merged in parts, with the digests of the wanted chunks only.
 
         Raises as `bundle` does.
         """
+        stated, chunks = self._wanted.stated, self._wanted.chunks
+        if stated is not None and chunks is not None:
+            return self._stated_list(stated, chunks)
         with self._exchange("/chunks") as (stream, response):
             return self._read_list(stream, response.length or 0, body_of(response))
+
+    def _stated_list(self, stated: Stated, chunks: range) -> ModelDigest:
+        try:
+            with self._exchange(f"/chunks/{chunks.start}-{chunks.stop - 1}") as (stream, response):
+                body, size = body_of(response), len(chunks) * DIGEST_BYTES
+                body.expect(size)
+                info = ModelDigest.partly_stated(stated.layout, chunks, self._read(stream, body, size))
+        except Lacking:
+            raise SourceError("has not all of these chunks", "not-held") from None
+        if slice_root(info, chunks) != stated.root:
+            raise SourceError("sent the chunk list of another model")
+        return info
 
     def look(self, parts: Parts) -> None:
         """Asks which chunks are there. Raises as `bundle` does."""
@@ -199,11 +222,7 @@ class Exchange:
         except DigestError as error:
             raise SourceError(f"sent no usable chunk list: {error}") from error
         wanted = self._wanted
-        if wanted.slice_root is None or wanted.chunks is None:
-            proven = info.root == wanted.digest
-        else:
-            proven = slice_root(info, wanted.chunks) == wanted.slice_root
-        if not proven:
+        if info.root != wanted.digest:
             raise SourceError("sent the chunk list of another model")
         if wanted.size not in (None, info.size):
             text = f"has a model of {info.size} bytes; those of this training have {wanted.size}"

@@ -2,6 +2,8 @@
 
     GET  /models/<digest>            the model file; `Range: bytes=a-b` (one range) is honoured
     GET  /models/<digest>/chunks     its chunk list
+    GET  /models/<digest>/chunks/<a>-<b>
+                                     the digests of these chunks only, from chunk a to chunk b
     GET  /models/<digest>/here       which chunks are here: a bit each, the first is the highest of the first byte
     GET  /models/<digest>/bundle     the chunk list, then the model file: a whole model in one round trip;
                                      `x-chunk-list-bytes` is the length of the first part
@@ -59,7 +61,9 @@ HEIGHT_HEADER: Final = "x-chain-height"
 MOST_PROBED: Final = 256 * 1024
 _READERS: Final = 4
 _NONE: Final = range(0)
-_ROUTE: Final = re.compile(r"/models/([0-9a-f]{64})(/chunks|/bundle|/here|/(?:influence|statistics)/[0-9]{1,4})?")
+_ROUTE: Final = re.compile(
+    r"/models/([0-9a-f]{64})(/chunks(?:/[0-9]{1,7}-[0-9]{1,7})?|/bundle|/here|/(?:influence|statistics)/[0-9]{1,4})?"
+)
 _PROBED: Final = re.compile(re.escape(PROBE) + "([0-9]{1,6})")
 _HEIGHT: Final = re.compile(rb"[0-9]{1,15}")
 _RANGE: Final = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})")
@@ -218,9 +222,9 @@ class _FileServer:
         return judge()
 
     async def _serve(self, digest: str, part: str | None, scope: Scope, receive: Receive, send: Send) -> None:
-        if part is not None and part.count("/") > 1:
-            _, kind, index = part.split("/")
-            await self._send_sums(kind, digest, int(index), send)
+        _, kind, *where = part.split("/") if part else ("", "")
+        if where and kind != "chunks":
+            await self._send_sums(kind, digest, int(where[0]), send)
             return
         try:
             served = await self._find(digest)
@@ -229,12 +233,14 @@ class _FileServer:
             await send_error(send, 404, f"{error}; request it from another peer")
             return
         with served.file:
-            if part == "/chunks":
+            if kind == "chunks" and where:
+                await _send_digests(send, served, where[0])
+            elif kind == "chunks":
                 await _send_bytes(send, served.info.to_bytes(), b"application/octet-stream")
-            elif part == "/here":
+            elif kind == "here":
                 await _send_bytes(send, served.bitmap(), b"application/octet-stream")
             else:
-                await self._send_model(digest, served, part == "/bundle", scope, receive, send)
+                await self._send_model(digest, served, kind == "bundle", scope, receive, send)
 
     async def _send_sums(self, kind: str, digest: str, index: int, send: Send) -> None:
         if (found := self._sums(kind, digest, index)) is None:
@@ -296,6 +302,20 @@ class _Served(NamedTuple):
         """Raises `RangeError` when some of them are not here."""
         if self.parts is not None and not self.parts.has(chunks):
             raise RangeError(416, "not all of these bytes are here; GET /models/<digest>/here tells which chunks are")
+
+
+async def _send_digests(send: Send, served: _Served, wanted: str) -> None:
+    """Those of chunks `a-b`, where all of these are here."""
+    first, last = map(int, wanted.split("-"))
+    chunks = range(first, last + 1)
+    try:
+        if not 0 <= first <= last < served.info.layout.count:
+            raise RangeError(416, f"there are no chunks {wanted}: the model has {served.info.layout.count}")
+        served.require(chunks)
+    except RangeError as error:
+        await send_error(send, error.status, str(error))
+    else:
+        await _send_bytes(send, b"".join(served.info.chunks[first : last + 1]), b"application/octet-stream")
 
 
 async def _refuse(send: Send, digest: str) -> None:

@@ -33,13 +33,14 @@ _BLAME: Final[tuple[Fault, ...]] = ("misshapen", "invalid", "too-slow", "unreach
 class TransferError(Exception):
     """A model could not be fetched; the message lists each source and what went wrong there.
 
-    `fault` is the gravest of the sources' faults; it names no source, so it may be made public. `silent`: nothing has
+    `fault` is the gravest of the sources' `faults`; it names no source, so it may be made public. `silent`: nothing has
     come from any of them, or not any more.
     """
 
-    def __init__(self, text: str, fault: Fault = "unreachable", *, silent: bool = False) -> None:
+    def __init__(self, text: str, *faults: Fault, silent: bool = False) -> None:
         super().__init__(text)
-        self.fault = fault
+        self.faults = faults
+        self.fault: Fault = min(faults, key=_BLAME.index) if faults else "unreachable"
         self.silent = silent
 
 
@@ -151,10 +152,11 @@ class Gathering:
             raise self._failure
         if self._over:
             raise TransferError(f"model {self._digest}: fetching has been stopped")
-        gravest: Fault = min(self._faults, key=_BLAME.index) if self._faults else "not-held"
         why = "; ".join(self._texts) or "no node is known to hold it"
         silent = bool(self._faults) and not self._answered
-        raise TransferError(f"model {self._digest} cannot be fetched: {why}", gravest, silent=silent)
+        raise TransferError(
+            f"model {self._digest} cannot be fetched: {why}", *(self._faults or ["not-held"]), silent=silent
+        )
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -247,9 +249,10 @@ class Gathering:
     def _kept(self) -> ModelDigest | None:
         """The chunk list of an earlier attempt, where it tells all that is needed."""
         info = self._store.partial_info(self._digest)
-        if info is None or self._wanted.slice_root is None or self._wanted.chunks is None:
+        stated, chunks = self._wanted.stated, self._wanted.chunks
+        if info is None or stated is None or chunks is None:
             return info
-        return info if slice_root(info, self._wanted.chunks) == self._wanted.slice_root else None
+        return info if info.layout == stated.layout and slice_root(info, chunks) == stated.root else None
 
     def _begin(self, info: ModelDigest) -> Parts:
         """Opens the parts of the model. Raises `SourceError` for chunks that it cannot have, and `StoreError`."""
@@ -259,7 +262,7 @@ class Gathering:
             wanted, known = self._wanted, info
             if wanted.chunks is not None and not 0 <= wanted.chunks.start < wanted.chunks.stop <= info.layout.count:
                 raise SourceError(f"has a model of {info.layout.count} chunks, not one with those wanted")
-            if wanted.slice_root is not None:
+            if wanted.stated is not None:
                 known = ModelDigest.unstated(info.layout)
             parts = self._store.parts(self._digest, known)
             assert parts is not None
@@ -269,7 +272,7 @@ class Gathering:
             if wanted.begun and (begun := self._store.parts(wanted.begun)) is not None:
                 with begun.used():
                     parts.copy_from(begun)
-            if wanted.slice_root is not None and wanted.chunks is not None:
+            if wanted.stated is not None and wanted.chunks is not None:
                 parts.state(wanted.chunks, info.chunks[wanted.chunks.start : wanted.chunks.stop])
             self._before, self._begun = parts.size_of(self._chunks(parts)), time.monotonic()
             self._parts = parts
@@ -280,7 +283,7 @@ class Gathering:
         with self._lock:
             chunks = self._chunks(parts)
             if self.path is None and not self._over and parts.has(chunks):
-                if parts.complete and self._wanted.slice_root is None:
+                if parts.complete and self._wanted.stated is None:
                     self._store.commit_parts(parts)
                 held = self._store.has(self._digest)
                 self.path = self._store.path(self._digest) if held else parts.path

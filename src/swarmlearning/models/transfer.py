@@ -14,14 +14,14 @@ from swarmlearning.models.body import SourceError
 from swarmlearning.models.connections import Connections, Source
 from swarmlearning.models.destinations import Refusal, anywhere
 from swarmlearning.models.download import Download, Progress, Watcher
-from swarmlearning.models.exchange import Exchange, Stopped, Wanted
+from swarmlearning.models.exchange import Exchange, Stated, Stopped, Wanted
 from swarmlearning.models.gathering import TransferError
 from swarmlearning.models.pacing import Bandwidth
 from swarmlearning.models.pushing import Push
 from swarmlearning.models.store import TensorStore
 from swarmlearning.tensors.digest import ModelDigest
 
-__all__ = ["Fetcher", "Source", "TransferError"]
+__all__ = ["Fetcher", "Source", "Stated", "TransferError"]
 
 
 class Fetcher:
@@ -84,17 +84,16 @@ class Fetcher:
         size: int | None = None,
         height: int | None = None,
         watcher: Watcher | None = None,
-        slice_root: str | None = None,
+        stated: Stated | None = None,
         stall_seconds: float | None = None,
     ) -> None:
         """These chunks of model `digest`, fetched as far as they are not here: `TensorStore.open_part` reads them.
 
-        `slice_root`: where `digest` is no root but the name under which parts of a result are kept, the root of these
-        chunks (`tensors.digest.slice_root`), which somebody has stated; then give `size`, too. What is here of them
-        under other digests is dropped: of two statements on one slice fetch one at a time. `stall_seconds`: in place of
-        the fetcher's. The rest is as for `fetch`.
+        `stated`: where `digest` is no root but the name under which parts of a result are kept, what somebody has
+        stated of these chunks. What is here of them under other digests is dropped: of two statements on one slice
+        fetch one at a time. `stall_seconds`: in place of the fetcher's. The rest is as for `fetch`.
         """
-        wanted = Wanted(digest, size, chunks, slice_root)
+        wanted = Wanted(digest, size, chunks, stated)
         await self._fetch(wanted, sources, progress, height, watcher, stall_seconds)
 
     async def _fetch(

@@ -121,7 +121,8 @@ class Coded(_Frozen, frozen=True):
 class FetchSlice(_Frozen, frozen=True):
     """Fetch this slice, which others have merged, from one of these members, the likeliest first. `root`: its digest.
     `statistics_of`: fetch only their statistics of it, of so many models; 0: the slice. `coded`: the change that the
-    slice can be made of instead, where its base is here."""
+    slice can be made of instead, where its base is here. `others`: members that may have it though none of them states
+    so; they are asked first, since those that do were not heard of when they were asked."""
 
     recipe: str
     slice: int
@@ -131,6 +132,7 @@ class FetchSlice(_Frozen, frozen=True):
     holders: tuple[str, ...]
     statistics_of: int = 0
     coded: Coded | None = None
+    others: tuple[str, ...] = ()
 
 
 class Assemble(_Frozen, frozen=True):

@@ -8,7 +8,7 @@ that differs.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from swarmlearning.choices import TransferBack
 from swarmlearning.ledger.contracts.training.slices import Recipe, change_name
@@ -16,19 +16,23 @@ from swarmlearning.merge.back import code_back, decode_back
 from swarmlearning.merge.changes import Coding, Malformed
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.merge.streaming import OnRead
+from swarmlearning.models.body import Fault
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.store import TensorStore
-from swarmlearning.models.transfer import TransferError
+from swarmlearning.models.transfer import Stated, TransferError
 from swarmlearning.rounds.slices import FetchSlice
 from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.layouts import copy_start, data_in
 from swarmlearning.sl.merging import in_thread, say_kept
 from swarmlearning.tensors.digest import ModelDigest, slice_root
 
+UNHEARD: Final[frozenset[Fault]] = frozenset({"unreachable", "too-slow"})
+"""Faults of sources that may well have the change."""
+
 logger = logging.getLogger("swarm.SL")
 
-Ask: TypeAlias = Callable[[str, str, int], Awaitable[object]]
-"""Fetches the slice's chunks of the file of this name, of this digest and size. Raises as `fetch_part` does."""
+Ask: TypeAlias = Callable[[str, Stated], Awaitable[object]]
+"""Fetches the slice's chunks of the file of this name, of which this is stated. Raises as `fetch_part` does."""
 
 
 class BackSlices:
@@ -59,7 +63,8 @@ class BackSlices:
         return slice_root(coded.info, chunks)
 
     async def obtain(self, task: FetchSlice, info: ModelDigest, chunks: range, ask: Ask) -> bool:
-        """Whether the slice is here, made of its change. Raises `StoreError`."""
+        """Whether the slice is here, made of its change. Raises `TransferError` while nobody can be reached that may
+        have that, and `StoreError`."""
         if task.coded is None or not self._store.has(task.coded.base):
             return False
         coded = self.parts(task.recipe, task.coded.base, task.coded.back, info)
@@ -69,9 +74,11 @@ class BackSlices:
         if merged.has(chunks):
             return False  # there is nothing to fetch, unless it is here as another merger has stated it
         try:
-            await ask(coded.name, task.coded.change, coded.layout.size)
+            await ask(coded.name, Stated(coded.layout, task.coded.change))
             root = await in_thread(lambda read: self._decode(task, info, chunks, merged, coded, read), self._count)
         except (TransferError, MergeError, Malformed) as error:
+            if isinstance(error, TransferError) and (task.others or UNHEARD.issuperset(error.faults)):
+                raise  # the slice as it is would come from them no sooner, and has several times as many bytes
             logger.info("The change that slice %d is cannot be used, so it is fetched: %s", task.slice, error)
             return False
         if root != task.root:

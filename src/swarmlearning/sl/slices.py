@@ -27,7 +27,7 @@ from swarmlearning.models.connections import Source
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
-from swarmlearning.models.transfer import Fetcher, TransferError
+from swarmlearning.models.transfer import Fetcher, Stated, TransferError
 from swarmlearning.rounds.events import Dropped, Event, LocalFailure
 from swarmlearning.rounds.exclusions import exclusion_of
 from swarmlearning.rounds.slices import (
@@ -177,11 +177,11 @@ class SliceWork:
 
     async def _fetch_range(self, digest: str, chunks: range, sources: Mapping[Source, str], size: int) -> None:
         with self._measured(sources) as links:
-            await self._ask(chunks, sources, links, digest, None, size)
+            await self._ask(chunks, sources, links, digest, size)
 
-    async def _ask(
-        self, chunks: range, sources: Iterable[Source], links: "Links", name: str, root: str | None, size: int
-    ) -> None:
+    async def _ask(self, chunks: range, sources: Iterable[Source], links: "Links", name: str, of: int | Stated) -> None:
+        """`of`: the size of a model whose root is its name, or what is stated of the chunks."""
+        size, stated = (None, of) if isinstance(of, Stated) else (of, None)
         await self._fetcher.fetch_part(
             name,
             chunks,
@@ -189,7 +189,7 @@ class SliceWork:
             size=size,
             height=self._height(),
             watcher=links,
-            slice_root=root,
+            stated=stated,
             stall_seconds=STALL_SECONDS,
         )
 
@@ -277,7 +277,8 @@ class SliceWork:
         Slices of one member come in an order by chance, another one at each site: so all that it has merged is soon
         somewhere else, too, and a link that is cut then keeps nobody waiting.
         """
-        sources = self._sources(task.holders)
+        asked = (*task.others, *task.holders)
+        sources = self._sources(asked)
         if task.statistics_of:
             await self._fetch_statistics(task, list(sources))
             return
@@ -288,9 +289,9 @@ class SliceWork:
                 chunks = chunks_of(info.layout, task.start, task.stop)
                 if chunks:
                     ask = partial(self._ask, chunks, sources, links)
-                    async with self._turns[task.holders[0]].turn(1.0 + random()):
+                    async with self._turns[asked[0]].turn(1.0 + random()):
                         if not await self._back.obtain(task, info, chunks, ask):
-                            await ask(task.recipe, task.root, info.size)
+                            await ask(task.recipe, Stated(info.layout, task.root))
                 links.ended()
             except (TransferError, NoLayout) as error:
                 links.ended(error.fault if isinstance(error, TransferError) else "failed")

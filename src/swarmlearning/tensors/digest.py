@@ -41,7 +41,7 @@ _SLICE_DOMAIN: Final = b"swarm-slice-1"
 _DOMAINS: Final[dict[Format, bytes]] = {1: b"swarm-model-1", 2: b"swarm-model-2"}
 _CODED: Final = b"swarm-coded-1"
 _TAG: Final = len(_DOMAINS[1])
-_DIGEST: Final = 32
+DIGEST_BYTES: Final = 32
 _PIECE: Final = 2**18  # read and digested while it is in the processor's cache
 _SIZE: Final = 4  # bytes that state the length of a chunk of a coded change
 _LENGTH: Final = 8  # bytes of a model file that state how long its header is
@@ -154,6 +154,13 @@ class ModelDigest:
         """That of a model none of whose chunks is known."""
         return cls(layout.size, (UNSTATED,) * layout.count, layout.header, layout.lengths, layout.base)
 
+    @classmethod
+    def partly_stated(cls, layout: Layout, chunks: range, digests: bytes) -> "ModelDigest":
+        """That of a model of which these chunks are known, with their digests one after another."""
+        known = list(cls.unstated(layout).chunks)
+        known[chunks.start : chunks.stop] = _split(digests, DIGEST_BYTES)
+        return cls(layout.size, tuple(known), layout.header, layout.lengths, layout.base)
+
     @property
     def stated(self) -> bool:
         """True if the digests of all chunks are known."""
@@ -187,21 +194,21 @@ class ModelDigest:
         if found == 2:
             header, rest = int.from_bytes(rest[:4], "little"), rest[4:]
             _require_header(header, size)
-        if len(data) < _TAG + 8 or len(rest) != Layout(size, header).count * _DIGEST:
+        if len(data) < _TAG + 8 or len(rest) != Layout(size, header).count * DIGEST_BYTES:
             raise DigestError(f"chunk list of {len(data)} bytes does not fit a model of {size} bytes")
-        return cls(size, _split(rest, _DIGEST), header)
+        return cls(size, _split(rest, DIGEST_BYTES), header)
 
     @classmethod
     def _coded(cls, data: bytes) -> "ModelDigest":
         size, header = (int.from_bytes(data[_TAG + at : _TAG + end], "little") for at, end in ((0, 8), (8, 12)))
-        base, rest = data[_TAG + 12 : _TAG + 12 + _DIGEST], data[_TAG + 12 + _DIGEST :]
-        count = len(rest) // (_SIZE + _DIGEST)
+        base, rest = data[_TAG + 12 : _TAG + 12 + DIGEST_BYTES], data[_TAG + 12 + DIGEST_BYTES :]
+        count = len(rest) // (_SIZE + DIGEST_BYTES)
         lengths = tuple(int.from_bytes(each, "little") for each in _split(rest[: count * _SIZE], _SIZE))
         _require_header(header, size)
-        fits = len(rest) == count * (_SIZE + _DIGEST) and 1 <= count <= 1 + MOST_CHUNKS
+        fits = len(rest) == count * (_SIZE + DIGEST_BYTES) and 1 <= count <= 1 + MOST_CHUNKS
         if not fits or lengths[0] != header or 0 in lengths or sum(lengths) != size:
             raise DigestError(f"chunk list of {len(data)} bytes does not fit a coded change of {size} bytes")
-        return cls(size, _split(rest[count * _SIZE :], _DIGEST), header, lengths, base.hex())
+        return cls(size, _split(rest[count * _SIZE :], DIGEST_BYTES), header, lengths, base.hex())
 
 
 def digest_file(path: Path, threads: int = 2, format: Format = 1) -> ModelDigest:
