@@ -61,6 +61,7 @@ def lengths(slices: tuple[Slice, ...]) -> dict[str, int]:
         ([7] * 4, ["1/4"] * 4),
         ([0] * 16, ["1/16"] * 16),
         ([0, 7, 7, 7], ["1/4"] * 4),
+        ([500, 480, 420, 590, 540], ["1/5"] * 5),
         # T = 3 models' time at a speed of 1 (N = 4): 2 + 4 models in all at a speed of 4 together take 1.5
         ([1, 1, 1, 1], ["1/4"] * 4),
         # three at 10 and one at 1: with it T = 6/31, and it takes 1 for a model alone: it merges nothing
@@ -93,12 +94,11 @@ def test_a_faster_link_never_has_a_smaller_share_and_equal_ones_have_equal_share
     assert all(one == other for (one, a), (other, b) in pairwise(zip(found, known, strict=True)) if a == b)
 
 
-@given(
-    st.lists(st.integers(30, 90), min_size=3, max_size=16),
-)
+@given(st.lists(st.sampled_from([30, 40, 50, 65, 85]), min_size=3, max_size=16))
 @QUICKLY
 def test_all_sites_that_merge_end_at_the_same_time_and_the_others_not_later(speeds: list[int]) -> None:
-    """Where nobody is limited: 1 + f (N - 2) models pass through each link."""
+    """Where nobody is limited, and no link is like another without being equal: 1 + f (N - 2) models pass through each
+    link."""
     found = shares(speeds, len(speeds))
     if max(found) == Fraction(LARGEST_SHARE, len(speeds)):
         return

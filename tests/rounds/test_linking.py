@@ -36,11 +36,11 @@ def node() -> Node:
     return joined("b", "a", "b")
 
 
-def test_a_link_is_stated_anew_when_it_is_half_as_fast_again(node: Node) -> None:
+def test_a_link_is_stated_anew_when_it_is_a_fifth_faster_or_slower(node: Node) -> None:
     assert stated(node, 0, 0) == []
     assert stated(node, 10 * MB, 20 * MB) == [StateLink(10 * MB, 20 * MB)]
-    assert stated(node, 7 * MB, 29 * MB) == []
-    assert stated(node, 6 * MB, 29 * MB) == [StateLink(6 * MB, 29 * MB)]
+    assert stated(node, 9 * MB, 23 * MB) == []
+    assert stated(node, 8 * MB, 23 * MB) == [StateLink(8 * MB, 23 * MB)]
 
 
 def test_a_limit_is_stated_however_little_lower_it_is_than_what_was_stated(node: Node) -> None:

@@ -49,6 +49,12 @@ def test_a_link_is_as_fast_as_most_busy_seconds_were() -> None:
     ]
 
 
+def test_seconds_in_which_a_link_was_full_make_its_speed_however_much_one_of_them_moves() -> None:
+    moved = [900_000, 1_300_000, 1_000_000, 600_000, 1_010_000, 980_000, 1_100_000, 20_000, 1_020_000, 990_000]
+    told = reported(25.0, lambda second: moved[int(second) % len(moved)])
+    assert told[-1][1].up == 1_000_000
+
+
 def test_a_site_states_its_limit_before_anything_was_measured() -> None:
     (_, first), *_ = reported(15.0, lambda second: 0, caps="8/40")
     assert first == LinkMeasured(8 * MBIT, 40 * MBIT, True, (8 * MBIT, 40 * MBIT))

@@ -1,7 +1,8 @@
 """How fast this node's link is, in each direction: what all its transfers together have moved in a second.
 
 What a link could do shows only while it is busy, so seconds in which little moved count for nothing; and one may show
-how much the kernel or a router buffers, so it is not the fastest second that counts.
+how much the kernel or a router buffers, so it is not the fastest second that counts. What a second moves varies by a
+tenth and more, and mergers' shares by twice as much as their speeds: so it is the middle one of those that were full.
 
 Where the operator limits what models may use (`models/bandwidth.py`), the link is no faster than that, measured or not;
 what was measured under one limit is kept apart from what was under another, and counts again when that holds again.
@@ -10,6 +11,7 @@ what was measured under one limit is kept apart from what was under another, and
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from statistics import median_low
 from typing import Final, TypeAlias
 
 from swarmlearning.rounds.slices import LinkMeasured
@@ -19,6 +21,8 @@ REMEMBERED: Final = 120
 """Busy seconds."""
 BUSY: Final = 0.1
 """Part of the fastest second that a busy one moves at least."""
+FULL: Final = 0.75
+"""Part of what a tenth of the busy seconds exceed that one moves at least in which the link was full."""
 REPORT_EVERY: Final = 10
 """Seconds between two reports."""
 
@@ -52,7 +56,8 @@ class Capacity:
 
     @property
     def speed(self) -> int:
-        """Bytes a second that a tenth of the busy seconds exceed, and no more than the limit; 0: not known yet."""
+        """Bytes in the middle one of the seconds in which the link was full, and no more than the limit; 0: not known
+        yet."""
         limit = self._limit() or 0
         known = self._measured(limit)
         return min(known or self._measured(0) or limit, limit) if limit else known
@@ -61,8 +66,10 @@ class Capacity:
         """What was measured under this limit."""
         seconds = self._seconds.get(limit, ())
         most = max(seconds, default=0)
-        busy = sorted(each for each in seconds if each >= BUSY * most)
-        return busy[(len(busy) - 1) * 9 // 10] if busy else 0
+        if not (busy := sorted(each for each in seconds if each >= BUSY * most)):
+            return 0
+        fast = busy[(len(busy) - 1) * 9 // 10]
+        return median_low(each for each in busy if each >= FULL * fast)
 
 
 class OwnLink:

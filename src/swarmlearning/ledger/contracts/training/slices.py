@@ -42,6 +42,9 @@ NO_WAY: Final = ("unreachable", "too-slow")
 """Reasons for leaving a contributor out that say nothing about its model."""
 LARGEST_SHARE: Final = 2
 """Times the mean share: nobody gets more by its own word."""
+ALIKE: Final = Fraction(6, 5)
+"""Factor within which a link is like the middle one: measurements of equal links differ by as much, and shares by twice
+that, while the largest share decides when a round ends."""
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,7 +101,6 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     `roots`: by merger, the digest that it has stated of the slice's chunks. `copies`: by such a digest, others that
     hold what it names. `ruled`: the digest that counts where mergers contradict each other, and nobody is left to ask.
-    `overruled`: those that counted so before, and that a leader could have of nobody.
     `passed`: 1 + the term in which a leader has given the slice to another member last. `statistics`: in a survey, by
     merger, the digest of its statistics of the slice. Sums differ in their last bits between machines, so several may
     be true; a leader goes on from any of them. `changes`: by merger, the digest that it has stated of the coded chunks
@@ -112,7 +114,6 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     roots: dict[str, str] = msgspec.field(default_factory=dict)
     copies: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     ruled: str = ""
-    overruled: tuple[str, ...] = ()
     passed: int = 0
     statistics: dict[str, str] = msgspec.field(default_factory=dict, name="seen")
     changes: dict[str, str] = msgspec.field(default_factory=dict)
@@ -253,7 +254,7 @@ def shares(capacities: Sequence[int], sites: int) -> list[Fraction]:
     """
     known = [each for each in capacities if each]
     typical = median_low(known) if known else 1
-    speeds = [Fraction(each or typical) for each in capacities]
+    speeds = [Fraction(_counted(each, typical)) for each in capacities]
     if sites <= 2:
         return _limited([speed / sum(speeds) for speed in speeds])
     active = list(speeds)
@@ -264,6 +265,11 @@ def shares(capacities: Sequence[int], sites: int) -> list[Fraction]:
             break
         active = fast
     return _limited([max(Fraction(), (speed * seconds - 1) / (sites - 2)) for speed in speeds])
+
+
+def _counted(speed: int, typical: int) -> int:
+    """The speed that counts for a link: the middle one where it is like that, or not known."""
+    return typical if speed == 0 or 1 / ALIKE <= Fraction(speed, typical) <= ALIKE else speed
 
 
 def _limited(found: list[Fraction]) -> list[Fraction]:
