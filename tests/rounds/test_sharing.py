@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from support.play import merged, model
 from support.roundnode import SETTINGS, Node
 from support.slicing import InSlices, frozen, root
-from swarmlearning.ledger.bodies import Depose, Held, Publish, Reassign, Sliced
+from swarmlearning.ledger.bodies import Depose, Held, Publish, Reassign, Sliced, StateLink
 from swarmlearning.ledger.contracts.training.slices import roots_of
 from swarmlearning.rounds.events import Action, Cancel, Dropped, Keep, LocalFailure, Send, SetTimer, TimerFired
 from swarmlearning.rounds.machine import RoundMachine
@@ -14,6 +14,7 @@ from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
     FetchSlice,
+    LinkMeasured,
     MergeSlice,
     SliceFetched,
     SliceMerged,
@@ -157,6 +158,26 @@ def test_a_slice_that_nobody_serves_is_merged_all_the_same() -> None:
     assert of(FetchSlice, node.over(f"{node.recipe}/{index}", "retry")) == [index]
 
 
+def test_a_node_that_cannot_merge_says_so_until_it_has_made_a_model_of_slices() -> None:
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    able = StateLink(1_200_000, 1_200_000, True)
+    assert sent(node.handle(LinkMeasured(1_234_567, 1_234_567, True))) == [able]
+    node.accept(able)
+    play.link(node.uid, 1_200_000)
+    node.advance()
+    (merge, *_) = [action for action in node.begun if isinstance(action, MergeSlice)]
+    unable = StateLink(1_200_000, 1_200_000, False)
+    assert unable in sent(node.handle(LocalFailure(merge, "the disk is full")))
+    node.accept(unable)
+    play.link(node.uid, 1_200_000, merges=False)
+    assert merge.slice not in play.of(node.uid), "another merges it"
+    play.merge()
+    node.advance()
+    assert [type(action) for action in node.fetches()] == [Assemble]
+    assert able in sent(node.handle(Assembled(node.recipe, RESULT, play.size)))
+
+
 # --- the result -------------------------------------------------------------------------------------------------------
 
 
@@ -217,7 +238,9 @@ def test_a_model_that_was_made_of_slices_and_is_gone_is_made_again() -> None:
     play = frozen()
     node, _ = whole(play, play.leader)
     actions = node.handle(Dropped(RESULT))
-    assert len(of(FetchSlice, actions)) == len(play.slicing.slices) - len(play.of(node.uid))
+    assert len(of(FetchSlice, actions)) == len(play.slicing.slices)
+    own = [each for each in actions if isinstance(each, FetchSlice) and each.slice in play.of(node.uid)]
+    assert all(not each.holders and set(each.others) == set(play.others(node.uid)) for each in own)
     play.hold(not_leading(play))
     assert sent(node.advance()) == [], "it does not publish what it does not hold"
 

@@ -9,10 +9,12 @@ from support.slicing import InSlices, root
 from swarmlearning.ledger.bodies import CreateContract, Publish, Sliced
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
+from swarmlearning.ledger.contracts.training.serving import readable_slices
 from swarmlearning.ledger.contracts.training.slices import Slice, change_name
-from swarmlearning.rounds.events import Send
+from swarmlearning.rounds.collecting import TRIES
+from swarmlearning.rounds.events import Fetch, Send
 from swarmlearning.rounds.machine import RoundMachine
-from swarmlearning.rounds.slices import Coded, FetchSlice, MergeSlice, SliceMerged
+from swarmlearning.rounds.slices import Coded, FetchSlice, MergeSlice, SliceMerged, SliceMissing
 
 BACK = CreateContract(shared=True, transfer_back="int8")
 
@@ -108,3 +110,67 @@ def test_a_node_fetches_slices_as_changes_and_begins_nothing_anew_where_another_
     if play.slice(theirs).merger != node.uid:
         play.send(play.slice(theirs).merger, stated(play, theirs, root(theirs, "another change")))
     assert theirs not in of(FetchSlice, node.advance())
+
+
+def test_slices_stay_for_whoever_comes_back_as_all_others_have_the_result_and_nobody_merges_them_again(
+    play: InSlices,
+) -> None:
+    node = Based(play, not_leading(play))
+    others = play.others(node.uid)
+    for index in range(len(play.slicing.slices)):
+        play.send(play.slice(index).merger, stated(play, index, change(index)))
+    play.lose(node.uid)
+    for uid in play.others(play.leader):
+        play.hold(uid)
+    play.publish()
+    assert not play.slicing.over
+    assert readable_slices(play.state, others[0], model(others[0], 1), set(others[1:]))
+    play.report(*others)
+    assert (play.slicing.round, play.slicing.over) == (1, True)
+    assert readable_slices(play.state, others[0], model(others[0], 1), set(others[1:])) is None
+    play.back(node.uid)
+    begun = node.advance()
+    assert {each.slice for each in begun if isinstance(each, FetchSlice)} == set(range(len(play.slicing.slices)))
+    assert all(set(each.holders) == set(others) for each in begun if isinstance(each, FetchSlice))
+    assert not [each for each in begun if isinstance(each, MergeSlice | Fetch)]
+    with pytest.raises(Rejection, match="round 1 is not merged in slices"):
+        play.hold(node.uid)
+    slowly = play.of(others[0])[0]
+    for _ in range(TRIES - 1):
+        assert node.handle(SliceMissing(node.recipe, slowly, "does not answer in time")) == []
+        node.over(f"{node.recipe}/{slowly}", "retry")
+    actions = node.handle(SliceMissing(node.recipe, slowly, "does not answer in time"))
+    assert [each.digest for each in actions if isinstance(each, Fetch)] == [merged(1)]
+
+
+def test_who_comes_back_fetches_the_whole_result_where_nobody_is_there_who_had_its_slices(play: InSlices) -> None:
+    node = Based(play, not_leading(play))
+    others = play.others(node.uid)
+    for index in range(len(play.slicing.slices)):
+        play.send(play.slice(index).merger, stated(play, index, change(index)))
+    play.lose(node.uid)
+    for uid in play.others(play.leader):
+        play.hold(uid)
+    play.publish()
+    play.report(*others)
+    play.back(node.uid)
+    play.lose(*others)
+    assert not [each for each in node.advance() if isinstance(each, FetchSlice | MergeSlice)]
+
+
+def test_the_next_result_ends_the_slices_of_the_one_before(play: InSlices) -> None:
+    for index in range(len(play.slicing.slices)):
+        play.send(play.slice(index).merger, stated(play, index, change(index)))
+    for uid in play.others(play.leader):
+        play.hold(uid)
+    play.publish()
+    play.report()
+    assert [each.over for each in play.state.slicings] == [True]
+    play.submit()
+    assert [(each.round, each.over) for each in play.state.slicings] == [(1, True), (2, False)]
+    for index in range(len(play.slicing.slices)):
+        play.send(play.slice(index).merger, Sliced(2, play.slicing.recipe, index, root(index), change(index)))
+    for uid in play.others(play.leader):
+        play.hold(uid)
+    play.publish()
+    assert [each.round for each in play.state.slicings] == [2]

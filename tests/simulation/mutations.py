@@ -163,7 +163,11 @@ FAULTS: Final = (
             "if not enough(state, there) or not (current.base",
             "if not (current.base",
         ),
-        ("slices of a standing result are forgotten", "if result and not all_hold(state):", "if False:"),
+        (
+            "slices of a standing result are forgotten",
+            "    if slicing.over or not all_hold(state):",
+            "    if slicing.over:",
+        ),
         (
             "slices are cut for another recipe than is merged",
             "    if recipe.name != known.recipe:",
@@ -199,10 +203,18 @@ FAULTS: Final = (
             "known.roots = roots",
         ),
         ("recipes are tidied away", "return recipes.union(", "return set().union("),
+    ),
+    *faults_in(
+        "rounds/collecting.py",
         (
             "a holder that drips is waited for",
             "known.turns[index] = known.turns.get(index, 0) + 1",
             "known.turns[index] = 0",
+        ),
+        (
+            "slices of a lost merger are asked of nobody else",
+            "others = () if holders - known.unheard else _in_turn(facts, there - holders, index)",
+            "others = ()",
         ),
     ),
     *faults_in(
@@ -265,7 +277,7 @@ FAULTS: Final = (
         "rounds/facts.py",
         (
             "contributions are given up as the result stands",
-            "if result and ((sliced := slicing_of(training, result.closed.number)) or is_open(training)):",
+            "if result and ((sliced := open_slicing(training, result.closed.number)) or is_open(training)):",
             "if False and result and (sliced := None):",
         ),
     ),

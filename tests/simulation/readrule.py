@@ -49,6 +49,8 @@ class ReadRule:
             if entry is None or entry.digest != digest or digest == current.base:
                 continue
             slicing, mode = slicing_of(state, current.number), state.merge_mode
+            if slicing is not None and slicing.over:
+                slicing = None
             awaited = mode is not None and mode.round == current.number and mode.sliced
             if current is state.round and slicing is None and not awaited:
                 return reader == current.leader

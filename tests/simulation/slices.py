@@ -81,8 +81,8 @@ def begin(task: "Task", work: MergeSlice | FetchSlice | Assemble | WeighModels) 
             task.at(0.0, lambda: _get_range(task, work, others))
         case FetchSlice(holders=holders) if work.statistics_of:
             task.at(0.0, lambda: _fetch_statistics(task, work, list(holders)))
-        case FetchSlice(holders=holders):
-            task.at(0.0, lambda: _fetch(task, work, list(holders)))
+        case FetchSlice(holders=holders, others=others):
+            task.at(0.0, lambda: _fetch(task, work, [*others, *holders]))
         case Assemble():
             task.at(0.0, lambda: _assemble(task, work))
         case WeighModels():
@@ -257,7 +257,8 @@ def _fetch(task: "Task", work: FetchSlice, holders: list[str]) -> None:
     elif holder.frozen or not swarm.reach(site.uid, uid) or swarm.loses():
         task.at(models.CONNECT_SECONDS, lambda: _fetch(task, work, rest))
     elif not holder.store.has_slice(work.recipe, work.slice, work.root):
-        holder.at(0.0, lambda: holder.tell(SlicesLost(work.recipe)))
+        if uid in work.holders:
+            holder.at(0.0, lambda: holder.tell(SlicesLost(work.recipe)))
         task.at(models.REFUSED_SECONDS, lambda: _fetch(task, work, rest))
     elif holder.trickling:
         task.job(models.CONNECT_SECONDS if rest else models.DRIPPING_SECONDS, lambda: _fetch(task, work, rest))
@@ -285,6 +286,8 @@ def _fetched(task: "Task", work: FetchSlice, holder: "Site", rest: list[str], *,
     if coded and work.coded:
         site.store.put_slice(slices.change_name(work.recipe), work.slice, work.coded.change)
         site.swarm.struck["slice made of a change"] += 1
+    if holder.uid in work.others:
+        site.swarm.struck["slice of one that does not state it"] += 1
     _arrived(task, work)
 
 

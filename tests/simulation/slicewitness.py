@@ -22,7 +22,7 @@ from swarmlearning.ledger.contracts.training.slices import (
     Slicing,
     units_read,
 )
-from swarmlearning.ledger.contracts.training.slicing import slicing_of
+from swarmlearning.ledger.contracts.training.slicing import open_slicing, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.events import Fetch
 from swarmlearning.rounds.slices import Assemble, MergeSlice, Weighed, WeighModels
@@ -98,12 +98,7 @@ class SliceWitness:
                 self._check_weigh(before, after, sender, body)
             case Reassign(round=number, term=term, slices=indexes):
                 for index in indexes:
-                    was, now = _the(before, number).slices[index], after.slicings[-1].slices[index]
-                    if was.ruled not in ("", now.ruled):  # there all have been asked
-                        tied = sorted(Counter(was.roots.values()).values())[-2:]
-                        require(tied == [tied[-1]] * 2, f"{sender} overrules what most have stated of slice {index}")
-                        continue
-                    taken = (_round_of(before, number).opened_ms, number, term, index)  # one may begin again
+                    taken = (after.run, number, term, index)
                     require(taken not in self._taken, f"{sender} takes slice {index} twice in term {term}")
                     self._taken.add(taken)
                     self._slow[body.recipe].setdefault(_the(before, number).slices[index].merger, term)
@@ -178,7 +173,7 @@ class SliceWitness:
         """A lost slice of the standing result can be merged again: contributions are kept until all have it."""
         training = self._swarm.log.training(site.decided_on)
         result = training.result
-        if result is None or slicing_of(training, result.closed.number) is None:
+        if result is None or open_slicing(training, result.closed.number) is None:
             return
         own = result.closed.submissions.get(site.uid)
         lost = own is not None and own.digest in site.store.held and own.digest not in kept
@@ -187,6 +182,9 @@ class SliceWitness:
     def _check_kept(self, before: Training, after: Training, body: object) -> None:
         """A round that goes on with the same contributors, in a new term or not, goes on with its slices."""
         was, now = before.round, after.round
+        for each in after.slicings:
+            still = open_slicing(before, each.round)
+            require(not (each.over and still) or all_hold(after), f"round {each.round} is given up too early")
         if (result := after.result) is not None and not all_hold(after):
             held = before.result is not None and before.result.digest == result.digest
             lacks = slicing_of(after, result.closed.number) is None

@@ -14,7 +14,7 @@ from swarmlearning.ledger.bodies import Lost, Publish, TrainingBody
 from swarmlearning.ledger.contracts.training.checking import is_open
 from swarmlearning.ledger.contracts.training.outer import Step
 from swarmlearning.ledger.contracts.training.sizes import model_size
-from swarmlearning.ledger.contracts.training.slicing import slicing_of
+from swarmlearning.ledger.contracts.training.slicing import open_slicing
 from swarmlearning.ledger.contracts.training.state import Round, Training, enough
 from swarmlearning.ledger.contracts.training.steps import companions, made_by_steps, made_of
 from swarmlearning.ledger.contracts.training.submissions import kept_back
@@ -230,7 +230,7 @@ def _named(training: Training, uid: str) -> frozenset[str]:
     result, current = training.result, training.round
     named = [result.digest, result.closed.base] if result else []
     named += [*made_by_steps(training), training.change]
-    if result and ((sliced := slicing_of(training, result.closed.number)) or is_open(training)):
+    if result and ((sliced := open_slicing(training, result.closed.number)) or is_open(training)):
         # A slice of it that is lost is merged again, of all contributions; whoever checks the result reads them, too.
         named += [entry.digest for each, entry in result.closed.submissions.items() if sliced or each == uid]
     if current:

@@ -17,7 +17,8 @@ class Progress:
     survey: the digests of their statistics), with those of the `changes` that they are; faults that it has `found` by
     slice; of slices to fetch the holders that were `tried`, how often another one was first (`turns`), and how often
     none has given it (`missed`); the `result` that was made of all, with these `roots`, or the coefficients that follow
-    from a survey (`weighed`). `in_vain`: something has failed since the result stands."""
+    from a survey (`weighed`). `in_vain`: something has failed since the result stands. `unheard`: the
+    members that have not given what they were asked for."""
 
     here: dict[int, str] = field(default_factory=dict)
     merged: dict[int, str] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Progress:
     roots: tuple[str, ...] = ()
     weighed: Weighed | None = None
     in_vain: bool = False
+    unheard: set[str] = field(default_factory=set)
 
 
 def is_here(known: Progress, index: int, found: Slice) -> bool:
@@ -53,12 +55,6 @@ def slice_of(work: MergeSlice | FetchSlice) -> tuple[str, int]:
 def subject(kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> str:
     """Of pauses: while nobody serves a slice it is merged all the same."""
     return f"{recipe}/{index}/{kind.__name__}"
-
-
-def waited_for(recipe: str, index: int, found: Slice) -> str:
-    """Of timers: what should have come, of whom, and which of the digests that contradict each other."""
-    which = f"/{found.ruled}/{found.passed}" if found.ruled else ""
-    return f"{recipe}/{index}/{found.merger}{which}"
 
 
 def can_be_passed_on(training: Training, slicing: Slicing, leader: str, term: int, index: int) -> bool:

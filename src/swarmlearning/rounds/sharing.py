@@ -2,8 +2,7 @@
 
 Each node merges the slices that the contract gives it and states them, fetches the others as soon as they are stated,
 and makes the result of all: most hold it before it is published. The leader publishes when each slice is held by
-another live member too, gives slices of mergers that are far too slow to others, and needs no more models than anybody;
-where it gets on no further it lets another lead.
+another live member too, gives slices of mergers that are far too slow to others, and needs no more models than anybody.
 By the geometric median all survey their slices first, and the leader states the coefficients (`surveying.py`).
 Where only the leader holds a slice, the next two members in turn state that they hold copies.
 
@@ -14,29 +13,36 @@ merged again by whom the contract gives it.
 from collections.abc import Iterator
 from typing import Final
 
-from swarmlearning.ledger.bodies import Depose, Held, Reassign, ReportFault, Sliced
+from swarmlearning.ledger.bodies import (
+    Contribution,
+    Held,
+    Publish,
+    Reassign,
+    Receipt,
+    ReportFault,
+    Sliced,
+)
 from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, unable_to
-from swarmlearning.ledger.contracts.training.recipes import place, recipe_of
+from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
     Slice,
     Slicing,
-    live_holders,
     roots_of,
 )
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, alive
 from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
-from swarmlearning.ledger.contracts.training.transfers import back_in
+from swarmlearning.ledger.contracts.training.submissions import contributing, kept_back
+from swarmlearning.rounds.collecting import collect, note_missing
 from swarmlearning.rounds.events import Timer
+from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import NOTHING, RoundFacts
-from swarmlearning.rounds.known import Progress, can_be_passed_on, is_here, names_of, slice_of, subject, waited_for
+from swarmlearning.rounds.known import Progress, can_be_passed_on, is_here, names_of, slice_of, subject
 from swarmlearning.rounds.linking import Linking
-from swarmlearning.rounds.publishing import published
-from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, RoundSettings
+from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
-    Coded,
     FetchSlice,
     LinkMeasured,
     MergeSlice,
@@ -108,10 +114,8 @@ class Sharing:
 
     def _missing(self, failed: SliceMissing) -> None:
         """Nobody has provided the slice."""
-        standing = self._standing()
-        self._of(failed.recipe).in_vain = standing is not None and standing.recipe == failed.recipe
-        self._of(failed.recipe).missed[failed.slice] += 1
-        self._pause(FetchSlice, failed.recipe, failed.slice)
+        note_missing(self._of(failed.recipe), self._standing(), failed)
+        self._pause(FetchSlice, failed.recipe, failed.slice, LONGEST_PAUSE)
 
     def _assembled(self, done: Assembled) -> None:
         """All slices are here, as a model."""
@@ -137,7 +141,7 @@ class Sharing:
         """This node could not do work that was under way: others are to merge until it can."""
         match work:
             case MergeSlice(recipe, index):
-                self._linking.failed()
+                self._linking.able = False
                 self._facts.timers.pause(subject(MergeSlice, recipe.name, index), LONGEST_WORK_PAUSE)
             case FetchSlice(recipe, index):
                 self._facts.timers.pause(subject(FetchSlice, recipe, index), LONGEST_WORK_PAUSE)
@@ -172,6 +176,8 @@ class Sharing:
         known, size = self._known.get(slicing.recipe, Progress()), self._facts.model_size(result.closed)
         if known.result is not None or known.in_vain or not self._may_assemble(result.closed):
             return False
+        if slicing.over and alive(self._facts.training).isdisjoint(result.holders):
+            return False
         seconds = self._settings.result_seconds(size, usual=0.0, voids=result.closed.voids)
         return not self._facts.timers.expired(Timer("slice", NEVER, slicing.recipe), seconds)
 
@@ -184,7 +190,7 @@ class Sharing:
             known = self._of(slicing.recipe)
             self._merge(current, slicing, known)
             if not slicing.survey:
-                self._fetch(current, slicing, known)
+                collect(facts, self._linking, current, slicing, known)
                 self._assemble(current, slicing, known)
             if current is facts.training.round:
                 self._state_copies(current, slicing, known)
@@ -221,40 +227,13 @@ class Sharing:
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
             elif index in known.found and not stated:
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
-            elif not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
+            elif not slicing.over and not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
                 recipe = facts.once(("recipe", slicing.recipe), lambda: recipe_of(facts.training, current, slicing))
                 seconds = self._linking.seconds(current, slicing, facts.uid)
                 facts.work.want(MergeSlice(recipe, index, each.start, each.stop, seconds), facts.now)
 
     def _reported(self, slicing: Slicing, index: int) -> bool:
         return self._facts.uid in unable_to(slicing, index)
-
-    def _fetch(self, current: Round, slicing: Slicing, known: Progress) -> None:
-        facts = self._facts
-        there = facts.once("others", lambda: alive(facts.training) - {facts.uid})
-        for index, each in enumerate(slicing.slices):
-            root = each.root
-            if not root or is_here(known, index, each) or not (holders := live_holders(each, there)):
-                continue
-            pauses = subject(FetchSlice, slicing.recipe, index)
-            if holders - known.tried.get(index, holders):
-                facts.timers.resume(pauses)
-                known.missed.pop(index, None)
-            if facts.timers.pausing(pauses):
-                continue
-            late = Timer("slice", NEVER, pauses)
-            if len(holders) > 1 and facts.timers.every(late, self._linking.seconds(current, slicing, facts.uid)):
-                known.turns[index] = known.turns.get(index, 0) + 1
-                facts.timers.pause(pauses)  # what is not wanted meanwhile is cancelled: another is tried first then
-                continue
-            order = sorted(holders, key=lambda uid: (uid not in each.roots, place(facts.training, uid)))
-            first = known.turns.get(index, 0) % len(order)
-            turned = (*order[first:], *order[:first])
-            known.tried[index] = holders
-            back = back_in(facts.training, current.base)
-            coded = Coded(each.change, current.base, back) if each.change else None
-            work = FetchSlice(slicing.recipe, index, each.start, each.stop, root, turned, coded=coded)
-            facts.work.want(work, facts.now)
 
     def _may_assemble(self, current: Round) -> bool:
         """Returns whether the result can be made of the slices: where an outer step is due, of the base, too."""
@@ -300,26 +279,40 @@ class Sharing:
         if current.leader != facts.uid:
             return
         if known.result and not self._not_held(current, slicing):
-            facts.publish(current, published(facts.training, current, slicing, known.result))
+            facts.publish(current, self._publish(current, slicing, known.result))
             return
         if slicing.survey:
             gather(facts, current, slicing, known)
-        passed_on = 0
         for _, indices in sorted(late.items()):
             given_on = (facts.training, slicing, facts.uid, current.term)
             if some := tuple(index for index in indices if can_be_passed_on(*given_on, index)):
                 facts.send(Reassign(current.number, current.term, slicing.recipe, some))
-            passed_on += len(some)
-        lacking = sum(not is_here(known, index, each) for index, each in enumerate(slicing.slices))
-        if late and not passed_on and lacking == sum(map(len, late.values())):
-            self._give_up(current)
 
-    def _give_up(self, current: Round) -> None:
-        """Lets another lead after a while in which all that is lacking should long have come, and this leader can take
-        none of it from anybody in its term."""
-        facts = self._facts
-        if facts.timers.expired(Timer("slice", facts.key_of(current), "stuck"), self._settings.patience(current)):
-            facts.send(Depose(current.number, current.term, facts.incarnation, facts.height, "progress"))
+    def _publish(self, current: Round, slicing: Slicing, result: Assembled) -> Publish:
+        recipe = recipe_of(self._facts.training, current, slicing)
+        coefficients = {each.uid: each.coefficient for each in recipe.contributors}
+        influences = dict(zip(coefficients, result.influences, strict=False))
+        kept = kept_back(current.submissions, current.base)
+        there = contributing(current.submissions, current.base)
+        out = kept.union(each.uid for each in slicing.excluded)
+        exclusions = [
+            *(kept_back_exclusion(current.submissions[uid], there) for uid in sorted(kept)),
+            *(each for each in slicing.excluded if each.uid not in kept),
+        ]
+        plain = recipe.method == "coordmedian"
+        contributions = [
+            Contribution(
+                uid,
+                entry.digest,
+                entry.weight,
+                int(plain) if plain and entry.weight else coefficients.get(uid, 0),
+                *influences.get(uid, (None, None)),
+            )
+            for uid, entry in sorted(current.submissions.items())
+            if uid not in out
+        ]
+        receipt = Receipt(recipe.method, tuple(contributions), tuple(exclusions))
+        return Publish(current.number, current.term, result.result, result.size, receipt, result.step)
 
     def _late(self, current: Round, slicing: Slicing, known: Progress) -> dict[str, list[int]]:
         """Returns the slices, by merger, that should long have come: also those that their merger has stated, and
@@ -327,9 +320,9 @@ class Sharing:
         timers = self._facts.timers
         late: dict[str, list[int]] = {}
         for index, each in enumerate(slicing.slices):
-            if (each.merger == self._facts.uid and not each.ruled) or is_here(known, index, each):
+            if each.merger == self._facts.uid or is_here(known, index, each):
                 continue
-            known_as, seconds = waited_for(slicing.recipe, index, each), self._linking.seconds
+            known_as, seconds = f"{slicing.recipe}/{index}/{each.merger}", self._linking.seconds
             stated = each.merger in each.statistics  # its statistics come at once, or not at all
             over = not stated and timers.expired(
                 Timer("slice", NEVER, known_as), 2 * seconds(current, slicing, each.merger)
@@ -366,9 +359,11 @@ class Sharing:
         self._facts.work.end_all(lambda work: isinstance(work, kind) and slice_of(work) == (recipe, index))
         self._facts.timers.succeeded(subject(kind, recipe, index))
 
-    def _pause(self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> None:
+    def _pause(
+        self, kind: type[MergeSlice | FetchSlice], recipe: str, index: int, longest: float = LONGEST_WORK_PAUSE
+    ) -> None:
         self._facts.work.end_all(lambda work: isinstance(work, kind) and slice_of(work) == (recipe, index))
-        self._facts.timers.pause(subject(kind, recipe, index), LONGEST_WORK_PAUSE)
+        self._facts.timers.pause(subject(kind, recipe, index), longest)
 
 
 def _slices_of(slicing: Slicing, uid: str) -> list[tuple[int, Slice]]:

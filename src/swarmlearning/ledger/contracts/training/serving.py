@@ -7,7 +7,7 @@ from swarmlearning.choices import Transfer
 from swarmlearning.ledger.contracts.training.checking import readable_parts
 from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.slices import Slice
-from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, slicing_of
+from swarmlearning.ledger.contracts.training.slicing import is_to_be_sliced, open_slicing
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.submissions import NO_MODEL, Submission, kept_back
 from swarmlearning.ledger.contracts.training.transfers import transfer_in
@@ -33,7 +33,7 @@ def readable_slices(state: Training, uid: str, digest: str, readers: Set[str]) -
         entry = current.submissions.get(uid) or current.late.get(uid)
         if entry is None or entry.digest != digest or digest == current.base:
             continue
-        slicing = slicing_of(state, current.number)
+        slicing = open_slicing(state, current.number)
         if slicing is None and current is state.round and not is_to_be_sliced(state, current.number):
             return None
         checked = readable_parts(state, current.number, uid, readers)

@@ -25,7 +25,6 @@ where it was deposed before in the round, since the others may hang.
 """
 
 from collections import Counter
-from collections.abc import Collection
 
 import msgspec
 
@@ -67,7 +66,7 @@ from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Fault, Link, Recipe, Slice, Slicing, live_holders, roots_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, enough
 from swarmlearning.ledger.contracts.training.submissions import copies, kept_back
-from swarmlearning.ledger.contracts.training.transfers import check_coded
+from swarmlearning.ledger.contracts.training.transfers import back_in, check_coded
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
     member_of,
@@ -207,11 +206,7 @@ def follow(state: Training, now_ms: int) -> Training:
     """The state after all that follows from it: rounds cut, contributors left out, slices given to others."""
     state = _cut(_decided(_timed(state, now_ms)), now_ms)
     while (after := _without_unusable(state)) is not state:
-        state = _given(_cut(_decided(after), now_ms))
-    return _given(state)
-
-
-def _given(state: Training) -> Training:
+        state = _cut(_decided(after), now_ms)
     given = tuple(given_on(state, each) for each in state.slicings)
     return state if given == state.slicings else msgspec.structs.replace(state, slicings=given)
 
@@ -229,6 +224,12 @@ def slicing_of(state: Training, number: int) -> Slicing | None:
     return None
 
 
+def open_slicing(state: Training, number: int) -> Slicing | None:
+    """The same while the round's models are kept, so that a slice can be merged, or merged again."""
+    slicing = slicing_of(state, number)
+    return slicing if slicing and not slicing.over else None
+
+
 def _decided(state: Training) -> Training:
     """How the round in progress is merged is decided as the first model is in, before anybody can read it: the leader
     of a round without slices fetches models at once, and with slices nobody reads a whole one."""
@@ -244,13 +245,12 @@ def _decided(state: Training) -> Training:
 
 
 def _cut(state: Training, now_ms: int) -> Training:
-    """The round in progress is cut once it is frozen; that of the standing result stays until all have it."""
-    current, result, mode = state.round, state.result, state.merge_mode
+    """The round in progress is cut once it is frozen; that of the standing result stays until all have it. Where it
+    travels as changes it stays as long as the result, for members that come back later."""
+    current, mode = state.round, state.merge_mode
     frozen = current if current and current.phase == "frozen" else None
-    numbers = {frozen.number} if frozen else set()
-    if result and not all_hold(state):
-        numbers.add(result.closed.number)
-    kept = tuple(each for each in state.slicings if each.round in numbers)
+    of_the_round = slicing_of(state, frozen.number) if frozen else None
+    kept = (*_of_the_result(state), *([of_the_round] if of_the_round else []))
     if kept != state.slicings:
         state = msgspec.structs.replace(state, slicings=kept)
     if frozen is None or mode is None or mode.round != frozen.number:
@@ -264,6 +264,18 @@ def _cut(state: Training, now_ms: int) -> Training:
     mode = mode.frozen(now_ms, sliced=slicing is not None, comparable=comparable)
     slicings = (*state.slicings, slicing) if slicing else state.slicings
     return msgspec.structs.replace(state, merge_mode=mode, slicings=slicings)
+
+
+def _of_the_result(state: Training) -> list[Slicing]:
+    """The slices of the standing result that are still of use; there may be none."""
+    result = state.result
+    slicing = slicing_of(state, result.closed.number) if result else None
+    if result is None or slicing is None:
+        return []
+    if slicing.over or not all_hold(state):
+        return [slicing]
+    coded = back_in(state, result.closed.base) != "float32"
+    return [msgspec.structs.replace(slicing, over=True)] if coded else []
 
 
 def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Training:
@@ -309,7 +321,7 @@ def _without_unusable(state: Training) -> Training:
         return state
     blamed = sorted({each.uid for each in slicing.faults})
     agreed = {uid: _why(state, slicing, uid) for uid in blamed if _is_agreed(state, slicing, uid)}
-    agreed = agreed or _reported_by_all(state, slicing, blamed) or _blocking(state, slicing)
+    agreed = agreed or _blocking(state, slicing)
     if not agreed:
         return state
     excluded = (*slicing.excluded, *(agreed[uid] for uid in sorted(agreed)))
@@ -321,31 +333,17 @@ def _without_unusable(state: Training) -> Training:
 
 
 def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
-    """True if two mergers cannot use this contributor's model, of two organisations where three or more take part."""
-    organisations = {each: state.members[each].organisation for each in _reporters(state, slicing, uid) - {uid}}
+    """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
+    all that can merge but itself and those that keep silent (seed 490), where a slice is to be merged still, or only it
+    has one (seed 3140). Where there is no such member, by those that merge in its place (seed 2438)."""
+    reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
+    organisations = {each: state.members[each].organisation for each in reporters - {uid}}
+    mute = {uid} | (silent(slicing, state.round.term) if state.round else set())
+    others = set(mergers(state, slicing)) - mute or {each.merger for each in slicing.slices} & alive(state) - mute
+    everybody = others and others <= reporters
+    if everybody and not all(live_holders(each, others) for each in slicing.slices):
+        return True
     return are_enough(state, uid, organisations)
-
-
-def _reported_by_all(state: Training, slicing: Slicing, blamed: Collection[str]) -> dict[str, Exclusion]:
-    """The contributor that all report who can merge, but itself and those that keep silent (seed 490), where a slice is
-    to be merged still, or only it has one (seed 3140). Where there is no such member, all that merge in its place (seed
-    2438). One at a time: two that cannot reach each other report each other, and one of them can merge the rest."""
-    mute = silent(slicing, state.round.term) if state.round else set[str]()
-    able, instead = set(mergers(state, slicing)) - mute, {each.merger for each in slicing.slices} & alive(state) - mute
-    counts: dict[str, int] = {}
-    for uid in blamed:
-        others, reporters = able - {uid} or instead - {uid}, _reporters(state, slicing, uid)
-        if others and others <= reporters and not all(live_holders(each, others) for each in slicing.slices):
-            counts[uid] = len(reporters)
-    if not counts:
-        return {}
-    leader = state.round.leader if state.round else ""
-    worst = max(counts, key=lambda uid: (counts[uid], uid != leader, place(state, uid)))
-    return {worst: _why(state, slicing, worst)}
-
-
-def _reporters(state: Training, slicing: Slicing, uid: str) -> set[str]:
-    return {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
 
 
 def _why(state: Training, slicing: Slicing, uid: str) -> Exclusion:
@@ -379,7 +377,7 @@ def _round_of(state: Training, number: int) -> Round:
 
 
 def _slice(state: Training, number: int, recipe: str, index: int) -> tuple[Slicing, Slice]:
-    slicing = slicing_of(state, number)
+    slicing = open_slicing(state, number)
     if slicing is None or slicing.recipe != recipe:
         raise Rejection(Code.OTHER_RECIPE, f"round {number} is not merged in slices, or of other models")
     if index >= len(slicing.slices):
