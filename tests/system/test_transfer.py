@@ -75,7 +75,7 @@ from swarmlearning.ledger.bodies import Submit
 from swarmlearning.ledger.codes import Code
 from swarmlearning.merge.coding import scales_before
 from swarmlearning.rounds import contributing
-from swarmlearning.sl import effects
+from swarmlearning.sl import submitting
 from swarmlearning.sl.changes import Changes
 from swarmlearning.tensors.digest import Layout, digest_laid_out
 
@@ -107,7 +107,7 @@ def refused(code):
         open(TOLD, "wb", 0).write(b".")
     return False
 
-Changes.make, contributing.Submit, effects.is_transient = lie, submit, refused
+Changes.make, contributing.Submit, submitting.is_transient = lie, submit, refused
 """
 LIES = (
     (("scale", 0x7E96), "non-finite: layer.weight"),  # 1e38: what it stands for overflows

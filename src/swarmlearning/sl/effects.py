@@ -7,13 +7,7 @@ machine has seen its outcome, the models it concerns are pinned in the store.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
-from swarmlearning.api.client import Refusal
-from swarmlearning.ledger.bodies import Depose, Lost, OpenSession, Publish, Submit, TrainingBody
-from swarmlearning.ledger.chain import Chain
-from swarmlearning.ledger.codes import Code, is_transient
-from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.training.recipes import contributions
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, state_of
 from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
@@ -22,12 +16,10 @@ from swarmlearning.merge.merging import MergeError, UnmergeableError
 from swarmlearning.models.pins import Pin
 from swarmlearning.models.store import NotHeldError, StoreError, TensorStore
 from swarmlearning.models.transfer import Fetcher, Source, TransferError
-from swarmlearning.node.errors import Superseded
 from swarmlearning.node.follower import Follower
 from swarmlearning.node.sender import Sender
 from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import (
-    Accepted,
     Cancel,
     Carried,
     Carry,
@@ -41,7 +33,6 @@ from swarmlearning.rounds.events import (
     Keep,
     LocalFailure,
     Merge,
-    Refused,
     Release,
     Send,
     SetTimer,
@@ -52,7 +43,6 @@ from swarmlearning.rounds.events import (
 from swarmlearning.rounds.slices import Assemble, Assembled, FetchSlice, MergeSlice, SlicesLost, WeighModels
 from swarmlearning.sl.addresses import Holders
 from swarmlearning.sl.arrivals import Arrivals
-from swarmlearning.sl.checking import fault_of_result
 from swarmlearning.sl.giving import Giving
 from swarmlearning.sl.links import Links
 from swarmlearning.sl.merging import carry_over, merge_round
@@ -62,11 +52,12 @@ from swarmlearning.sl.outersteps import DifferentStep, OuterSteps
 from swarmlearning.sl.pushed import pusher_of
 from swarmlearning.sl.recomputing import Recomputing
 from swarmlearning.sl.slices import SliceWork
+from swarmlearning.sl.soundness import Soundness, is_result
 from swarmlearning.sl.stopwatch import Stopwatch
+from swarmlearning.sl.submitting import Submitting
 from swarmlearning.sl.tasks import Tasks
 from swarmlearning.sl.wayback import WayBack
 from swarmlearning.tensors.digest import Layout
-from swarmlearning.views.times import What
 
 logger = logging.getLogger("swarm.SL")
 
@@ -87,10 +78,6 @@ Effect = (
     | Keep
     | Deliver
 )
-
-_SENT: Final[dict[type, What]] = {OpenSession: "session", Submit: "submit", Publish: "publish"}
-_REMEMBERED: Final = 64
-"""Results whose check is remembered."""
 
 
 class Effects:
@@ -143,13 +130,14 @@ class Effects:
         self._outer = OuterSteps(store, emit, ml.stepped_parameters, self._count)
         self._back = WayBack(store, giving, emit, self._count)
         self._recomputing = Recomputing(store, self._slices, emit, self._count)
-        self._faults: dict[str, str] = {}  # of results that have been checked; empty for sound ones
+        self._submitting = Submitting(sender, narrator, emit, watch, lambda: self.contract)
+        self._soundness = Soundness(store, ml, narrator, watch)
 
     def perform(self, action: Effect) -> None:
         """Begins what the machine has decided; its outcome is emitted later."""
         match action:
             case Send(body):
-                self._tasks.start(self._send(body, self.decided_on))
+                self._tasks.start(self._submitting.send(body, self.decided_on))
             case Fetch():
                 self._tasks.start(self._fetch(action), action)
             case Merge():
@@ -187,31 +175,11 @@ class Effects:
     def _training(self) -> Training:
         return state_of(self._follower.chain.world, self.contract)
 
-    # --- the ledger -------------------------------------------------------------------------------------------------
-
-    async def _send(self, body: TrainingBody | Lost, chain: Chain) -> None:
-        training = self.contract
-        contract = network.CONTRACT if isinstance(body, Lost) else training
-        try:
-            with self._watch.during(_SENT.get(type(body), "send")):
-                height = await self._sender.send(contract, body, chain)
-        except Refusal as refusal:
-            if refusal.code == Code.OLD_INCARNATION and not isinstance(body, Lost | Depose):
-                raise Superseded(refusal.detail) from refusal
-            level = logging.DEBUG if is_transient(refusal.code) else logging.WARNING
-            logger.log(level, "%s refused: %s", type(body).__name__, refusal)
-            if training == self.contract:  # else the machine is that of another training by now
-                self._emit(Refused(body, refusal.code, refusal.detail, refusal.height))
-        else:
-            self._narrator.sent(body)
-            if training == self.contract:
-                self._emit(Accepted(body, height))
-
     # --- other sites' models ----------------------------------------------------------------------------------------
 
     async def _fetch(self, action: Fetch) -> None:
         digest = action.digest
-        if fault := self._faults.get(digest):
+        if fault := self._soundness.known_fault(digest):
             self._emit(FetchFailed(digest, fault, "invalid"))
             return
         sources = self.sources(action.holders)
@@ -236,7 +204,8 @@ class Effects:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(action, str(error)))
             else:
-                if fault := await self._check(digest) if self._is_result(digest) else "":
+                training = self._training
+                if fault := await self._soundness.check(digest, training) if is_result(training, digest) else "":
                     self._emit(FetchFailed(digest, fault, "invalid"))
                 else:
                     await self._giving.made_public(digest, *made_of(self._training.steps.get(digest)))
@@ -260,42 +229,10 @@ class Effects:
 
     # --- results ----------------------------------------------------------------------------------------------------
 
-    def _is_result(self, digest: str) -> bool:
-        training = self._training
-        results = {training.result.digest, training.result.closed.base} if training.result else set()
-        return digest in results | ({training.round.base} if training.round else set())
-
-    async def _check(self, digest: str) -> str:
-        """The reason why a held result cannot be trained on, empty when it can. A bad one is removed from the store."""
-        terms, own, result = self._training.terms, self._ml.model, self._training.result
-        before = result.closed.base if result and result.digest == digest else ""
-        if terms is None or digest == own:
-            return ""
-        with self._store.pinned(*filter(None, (own, before))):
-            own_path, before_path = (
-                self._store.path(each) if each and self._store.has(each) else None for each in (own, before)
-            )
-            with self._watch.during("check"):
-                roles = self._ml.known.roles(terms.structure)
-                fault = await asyncio.to_thread(
-                    fault_of_result, self._store.path(digest), terms.structure, own_path, before_path, roles
-                )
-        if fault or own_path:
-            self._remember(digest, fault)
-        if fault:
-            self._narrator.bad_result(digest, fault)
-            self._store.forget(digest)
-        return fault
-
-    def _remember(self, digest: str, fault: str) -> None:
-        self._faults[digest] = fault
-        while len(self._faults) > _REMEMBERED:
-            del self._faults[next(iter(self._faults))]
-
     async def _deliver(self, digest: str, session: str) -> None:
         with self._store.pinned(digest):
             try:
-                fault = self._faults[digest] if digest in self._faults else await self._check(digest)
+                fault = await self._soundness.fault(digest, self._training)
                 if session != self._ml.session_id:
                     return
                 if fault:
@@ -334,7 +271,7 @@ class Effects:
                 self._narrator.local_failure(str(error))
                 self._emit(LocalFailure(task, str(error), permanent=isinstance(error, UnmergeableError)))
             else:
-                self._remember(merged.result, "")  # made here
+                self._soundness.made_here(merged.result)
                 if merged.result:
                     await self._giving.made_public(merged.result, merged.change, *made_of(merged.step))
                 self._emit(merged)
