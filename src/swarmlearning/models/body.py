@@ -34,6 +34,11 @@ class SourceError(Exception):
 class Body(Protocol):
     """The body of one answer. Every method raises `SourceError`."""
 
+    @property
+    def to_come(self) -> int:
+        """Bytes that the source has yet to send at least; 0 where that is not known."""
+        ...
+
     def expect(self, size: int) -> None:
         """Sets that exactly `size` bytes have to come. Called once, before the last of them are received."""
         ...
@@ -63,6 +68,10 @@ class _Plain:
         self._response = response
         self._ahead = True  # more may have been read already, with the headers or the last small piece
 
+    @property
+    def to_come(self) -> int:
+        return 0 if self._ahead else self._response.length or 0
+
     def expect(self, size: int) -> None:
         if self._response.length != size:
             raise SourceError(f"announces {self._response.length} bytes where {size} are missing")
@@ -91,6 +100,10 @@ class _Compressed:
         self._response = response
         arrived = cast(IO[bytes], _Arrived(response))  # of which the decoder calls `read` only
         self._decoder = ZstdDecompressor(max_window_size=WINDOW).stream_reader(arrived, read_size=_IN)
+
+    @property
+    def to_come(self) -> int:
+        return 0
 
     def expect(self, size: int) -> None:
         """Does nothing: the compressed size is not known; `finish` finds what is too much."""

@@ -205,6 +205,7 @@ class Exchange:
         """Receives the next piece of the model."""
         room, filled = receiver.room, 0
         while filled < len(room):
+            stream.expect(body.to_come)
             count = body.receive(room[filled:])
             filled += count
             self.brought += count
