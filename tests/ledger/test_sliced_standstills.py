@@ -1,6 +1,9 @@
 """Rounds merged in slices whose mergers hang or can be reached by nobody: the others go on without them."""
 
-from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold
+import pytest
+
+from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold, root
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.assigning import not_held, silent
 
 
@@ -114,3 +117,56 @@ def test_a_leader_that_was_deposed_waits_until_all_slices_are_merged() -> None:
     depose(play, hanging, "sn-1")
     depose(play, leader, "sn-1")
     assert not_held(play.state, play.slicing, leader) == play.of(hanging)
+
+
+def test_of_two_that_cannot_reach_each_other_one_is_left_out_where_the_third_merges_no_more() -> None:
+    """Each was reported by all others that can merge: both were left out, and their leader read whole models."""
+    play = frozen("a", "b", "c", min_peers=1)
+    third, other = play.others(play.leader)
+    play.fault(play.of(play.leader)[0], other)
+    play.fault(play.of(other)[0], play.leader)
+    assert not play.slicing.excluded, "the third reaches both"
+    play.link(third, merges=False)
+    assert [part.uid for part in play.slicing.excluded] == [other], "the leader leads on"
+    assert set(mergers(play)) == {play.leader}
+
+
+def contradicted(*roots: str) -> tuple[InSlices, int]:
+    """Three mergers state these digests of a slice; the leader merges none. Nobody is left to ask."""
+    play = opened("a", "b", "c", "d")
+    play.link(play.leader, merges=False)
+    play.submit()
+    index = play.of(play.others(play.leader)[0])[0]
+    play.merge(index, root_of=roots[0])
+    play.reassign(index)
+    for of in roots[1:]:
+        play.merge(index, root_of=of)
+    return play, index
+
+
+def test_of_digests_that_are_stated_as_often_another_one_counts_where_the_leader_can_have_one_of_nobody() -> None:
+    """Members of one organisation stated what was not so, and served it in drops: all waited for it (seed 60399)."""
+    play, index = contradicted("a", "b", "c")
+    stated = set(play.slice(index).roots.values())
+    counted = [play.slice(index).root]
+    while len(counted) < len(stated):
+        play.reassign(index)
+        counted.append(play.slice(index).root)
+    assert set(counted) == stated, "each once"
+    with pytest.raises(Rejection, match="in term 0 already"):
+        play.reassign(index)
+    depose(play, *play.others(play.leader)[:2])
+    if play.leader in play.slice(index).holders:
+        depose(play, *play.others(play.leader)[:2])
+    play.reassign(index)
+    assert play.slice(index).root != counted[-1], "in another term they may be had"
+
+
+def test_what_most_have_stated_counts_whatever_a_leader_can_have() -> None:
+    """Else a leader could have its own word count."""
+    play, index = contradicted("a", "b", "a")
+    assert play.slice(index).root == root(index, "a")
+    depose(play, *play.others(play.leader)[:2])
+    with pytest.raises(Rejection):
+        play.reassign(index, by=play.leader)
+    assert play.slice(index).root == root(index, "a")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from support.play import merged, model
 from support.roundnode import SETTINGS, Node
 from support.slicing import InSlices, frozen, root
-from swarmlearning.ledger.bodies import Depose, Held, Publish, Reassign, Sliced, StateLink
+from swarmlearning.ledger.bodies import Depose, Held, Publish, Reassign, Sliced
 from swarmlearning.ledger.contracts.training.slices import roots_of
 from swarmlearning.rounds.events import Action, Cancel, Dropped, Keep, LocalFailure, Send, SetTimer, TimerFired
 from swarmlearning.rounds.machine import RoundMachine
@@ -14,7 +14,6 @@ from swarmlearning.rounds.slices import (
     Assemble,
     Assembled,
     FetchSlice,
-    LinkMeasured,
     MergeSlice,
     SliceFetched,
     SliceMerged,
@@ -156,26 +155,6 @@ def test_a_slice_that_nobody_serves_is_merged_all_the_same() -> None:
     actions = node.handle(SliceMissing(node.recipe, index, "nobody could give it"))
     assert not any(isinstance(action, Cancel) for action in actions)
     assert of(FetchSlice, node.over(f"{node.recipe}/{index}", "retry")) == [index]
-
-
-def test_a_node_that_cannot_merge_says_so_until_it_has_made_a_model_of_slices() -> None:
-    play = frozen()
-    node = Sharer(play, not_leading(play))
-    able = StateLink(1_200_000, 1_200_000, True)
-    assert sent(node.handle(LinkMeasured(1_234_567, 1_234_567, True))) == [able]
-    node.accept(able)
-    play.link(node.uid, 1_200_000)
-    node.advance()
-    (merge, *_) = [action for action in node.begun if isinstance(action, MergeSlice)]
-    unable = StateLink(1_200_000, 1_200_000, False)
-    assert unable in sent(node.handle(LocalFailure(merge, "the disk is full")))
-    node.accept(unable)
-    play.link(node.uid, 1_200_000, merges=False)
-    assert merge.slice not in play.of(node.uid), "another merges it"
-    play.merge()
-    node.advance()
-    assert [type(action) for action in node.fetches()] == [Assemble]
-    assert able in sent(node.handle(Assembled(node.recipe, RESULT, play.size)))
 
 
 # --- the result -------------------------------------------------------------------------------------------------------

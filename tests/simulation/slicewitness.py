@@ -98,7 +98,12 @@ class SliceWitness:
                 self._check_weigh(before, after, sender, body)
             case Reassign(round=number, term=term, slices=indexes):
                 for index in indexes:
-                    taken = (after.run, number, term, index)
+                    was, now = _the(before, number).slices[index], after.slicings[-1].slices[index]
+                    if was.ruled not in ("", now.ruled):  # there all have been asked
+                        tied = sorted(Counter(was.roots.values()).values())[-2:]
+                        require(tied == [tied[-1]] * 2, f"{sender} overrules what most have stated of slice {index}")
+                        continue
+                    taken = (_round_of(before, number).opened_ms, number, term, index)  # one may begin again
                     require(taken not in self._taken, f"{sender} takes slice {index} twice in term {term}")
                     self._taken.add(taken)
                     self._slow[body.recipe].setdefault(_the(before, number).slices[index].merger, term)

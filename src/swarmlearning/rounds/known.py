@@ -57,6 +57,12 @@ def subject(kind: type[MergeSlice | FetchSlice], recipe: str, index: int) -> str
     return f"{recipe}/{index}/{kind.__name__}"
 
 
+def waited_for(recipe: str, index: int, found: Slice) -> str:
+    """Of timers: what should have come, of whom, and which of the digests that contradict each other."""
+    which = f"/{found.ruled}/{found.passed}" if found.ruled else ""
+    return f"{recipe}/{index}/{found.merger}{which}"
+
+
 def can_be_passed_on(training: Training, slicing: Slicing, leader: str, term: int, index: int) -> bool:
     """True if the contract gives this slice to another member at the word of this leader."""
     try:

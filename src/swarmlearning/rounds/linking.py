@@ -8,9 +8,11 @@ from typing import Final, Literal
 from swarmlearning.ledger.bodies import StateLink
 from swarmlearning.ledger.contracts.training.slices import Link, Slicing, expected_bytes, stated
 from swarmlearning.ledger.contracts.training.state import Round, Training
+from swarmlearning.rounds.events import Timer
 from swarmlearning.rounds.facts import RoundFacts
-from swarmlearning.rounds.settings import LEAST_SECONDS, SLOW_RATE, TOO_SLOW
+from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_WORK_PAUSE, SLOW_RATE, TOO_SLOW
 from swarmlearning.rounds.slices import LinkMeasured
+from swarmlearning.rounds.timers import NEVER
 
 CHANGED: Final = 1.2
 """Factor by which a link has to differ from what is stated to be stated anew."""
@@ -20,8 +22,12 @@ BY_ITS_WORD: Final = 10
 for ever (seed 139 with slices)."""
 
 
+UNABLE = Timer("slice", NEVER, "unable")
+"""Runs while this node believes that it cannot merge: its disk may have space by now, and the others may hang."""
+
+
 class Linking:
-    """This node's link, and the others'. `able`: it can merge, as far as it knows."""
+    """This node's link, and the others'. `able`: it can merge, as far as it knows; believed again after a while."""
 
     def __init__(self, facts: RoundFacts) -> None:
         self.able = True
@@ -32,11 +38,19 @@ class Linking:
         """What this node knows of its link."""
         self._link = link
 
+    def failed(self) -> None:
+        """This node could not merge."""
+        self.able = False
+        self._facts.timers.forget(UNABLE)
+
     def decide(self) -> None:
         """States the link where it differs from what is stated."""
         link, facts = self._link, self._facts
         if link is None:
             return
+        if not self.able and facts.timers.expired(UNABLE, LONGEST_WORK_PAUSE):
+            facts.timers.forget(UNABLE)
+            self.able = True
         before = facts.once("own link", lambda: stated(facts.training.links, facts.uid))
         merges = link.merges and self.able
         up, down = link.limits

@@ -2,7 +2,8 @@
 
 Each node merges the slices that the contract gives it and states them, fetches the others as soon as they are stated,
 and makes the result of all: most hold it before it is published. The leader publishes when each slice is held by
-another live member too, gives slices of mergers that are far too slow to others, and needs no more models than anybody.
+another live member too, gives slices of mergers that are far too slow to others, and needs no more models than anybody;
+where it gets on no further it lets another lead.
 By the geometric median all survey their slices first, and the leader states the coefficients (`surveying.py`).
 Where only the leader holds a slice, the next two members in turn state that they hold copies.
 
@@ -13,15 +14,7 @@ merged again by whom the contract gives it.
 from collections.abc import Iterator
 from typing import Final
 
-from swarmlearning.ledger.bodies import (
-    Contribution,
-    Held,
-    Publish,
-    Reassign,
-    Receipt,
-    ReportFault,
-    Sliced,
-)
+from swarmlearning.ledger.bodies import Depose, Held, Reassign, ReportFault, Sliced
 from swarmlearning.ledger.contracts.training.assigning import mergers, not_held, unable_to
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.slices import (
@@ -32,13 +25,12 @@ from swarmlearning.ledger.contracts.training.slices import (
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, alive
 from swarmlearning.ledger.contracts.training.steps import made_of, takes_steps
-from swarmlearning.ledger.contracts.training.submissions import contributing, kept_back
 from swarmlearning.rounds.collecting import collect, note_missing
 from swarmlearning.rounds.events import Timer
-from swarmlearning.rounds.exclusions import kept_back_exclusion
 from swarmlearning.rounds.facts import NOTHING, RoundFacts
-from swarmlearning.rounds.known import Progress, can_be_passed_on, is_here, names_of, slice_of, subject
+from swarmlearning.rounds.known import Progress, can_be_passed_on, is_here, names_of, slice_of, subject, waited_for
 from swarmlearning.rounds.linking import Linking
+from swarmlearning.rounds.publishing import published
 from swarmlearning.rounds.settings import LEAST_SECONDS, LONGEST_PAUSE, LONGEST_WORK_PAUSE, RoundSettings
 from swarmlearning.rounds.slices import (
     Assemble,
@@ -141,7 +133,7 @@ class Sharing:
         """This node could not do work that was under way: others are to merge until it can."""
         match work:
             case MergeSlice(recipe, index):
-                self._linking.able = False
+                self._linking.failed()
                 self._facts.timers.pause(subject(MergeSlice, recipe.name, index), LONGEST_WORK_PAUSE)
             case FetchSlice(recipe, index):
                 self._facts.timers.pause(subject(FetchSlice, recipe, index), LONGEST_WORK_PAUSE)
@@ -279,40 +271,26 @@ class Sharing:
         if current.leader != facts.uid:
             return
         if known.result and not self._not_held(current, slicing):
-            facts.publish(current, self._publish(current, slicing, known.result))
+            facts.publish(current, published(facts.training, current, slicing, known.result))
             return
         if slicing.survey:
             gather(facts, current, slicing, known)
+        passed_on = 0
         for _, indices in sorted(late.items()):
             given_on = (facts.training, slicing, facts.uid, current.term)
             if some := tuple(index for index in indices if can_be_passed_on(*given_on, index)):
                 facts.send(Reassign(current.number, current.term, slicing.recipe, some))
+            passed_on += len(some)
+        lacking = sum(not is_here(known, index, each) for index, each in enumerate(slicing.slices))
+        if late and not passed_on and lacking == sum(map(len, late.values())):
+            self._give_up(current)
 
-    def _publish(self, current: Round, slicing: Slicing, result: Assembled) -> Publish:
-        recipe = recipe_of(self._facts.training, current, slicing)
-        coefficients = {each.uid: each.coefficient for each in recipe.contributors}
-        influences = dict(zip(coefficients, result.influences, strict=False))
-        kept = kept_back(current.submissions, current.base)
-        there = contributing(current.submissions, current.base)
-        out = kept.union(each.uid for each in slicing.excluded)
-        exclusions = [
-            *(kept_back_exclusion(current.submissions[uid], there) for uid in sorted(kept)),
-            *(each for each in slicing.excluded if each.uid not in kept),
-        ]
-        plain = recipe.method == "coordmedian"
-        contributions = [
-            Contribution(
-                uid,
-                entry.digest,
-                entry.weight,
-                int(plain) if plain and entry.weight else coefficients.get(uid, 0),
-                *influences.get(uid, (None, None)),
-            )
-            for uid, entry in sorted(current.submissions.items())
-            if uid not in out
-        ]
-        receipt = Receipt(recipe.method, tuple(contributions), tuple(exclusions))
-        return Publish(current.number, current.term, result.result, result.size, receipt, result.step)
+    def _give_up(self, current: Round) -> None:
+        """Lets another lead after a while in which all that is lacking should long have come, and this leader can take
+        none of it from anybody in its term."""
+        facts = self._facts
+        if facts.timers.expired(Timer("slice", facts.key_of(current), "stuck"), self._settings.patience(current)):
+            facts.send(Depose(current.number, current.term, facts.incarnation, facts.height, "progress"))
 
     def _late(self, current: Round, slicing: Slicing, known: Progress) -> dict[str, list[int]]:
         """Returns the slices, by merger, that should long have come: also those that their merger has stated, and
@@ -320,9 +298,9 @@ class Sharing:
         timers = self._facts.timers
         late: dict[str, list[int]] = {}
         for index, each in enumerate(slicing.slices):
-            if each.merger == self._facts.uid or is_here(known, index, each):
+            if (each.merger == self._facts.uid and not each.ruled) or is_here(known, index, each):
                 continue
-            known_as, seconds = f"{slicing.recipe}/{index}/{each.merger}", self._linking.seconds
+            known_as, seconds = waited_for(slicing.recipe, index, each), self._linking.seconds
             stated = each.merger in each.statistics  # its statistics come at once, or not at all
             over = not stated and timers.expired(
                 Timer("slice", NEVER, known_as), 2 * seconds(current, slicing, each.merger)

@@ -100,10 +100,23 @@ def concerns(fault: Fault, index: int) -> bool:
 
 
 def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: int) -> Slicing:
-    """The slice given to another member at its leader's word. Raises `Rejection`."""
+    """The slice given to another member at its leader's word, or where none is left another one of the digests that
+    mergers have stated counts. Raises `Rejection`."""
     found = slicing.slices[index]
-    if leader in found.holders or leader == found.merger:
-        raise Rejection(Code.NO_CHANGE, f"{leader} holds slice {index} itself, or merges it")
+    if leader in found.holders:
+        raise Rejection(Code.NO_CHANGE, f"{leader} holds slice {index} itself")
+    try:
+        return _taken(state, slicing, index, leader, term)
+    except Rejection:
+        if (other := _overruled(state, slicing, found, term)) is None:
+            raise
+        return slicing.with_slice(index, other)
+
+
+def _taken(state: Training, slicing: Slicing, index: int, leader: str, term: int) -> Slicing:
+    found = slicing.slices[index]
+    if leader == found.merger:
+        raise Rejection(Code.NO_CHANGE, f"{leader} merges slice {index} itself")
     if found.passed > term:
         raise Rejection(Code.NO_CHANGE, f"slice {index} was given to another member in term {term} already")
     again = _lately_unable(slicing, index)
@@ -149,8 +162,25 @@ def _ruled(state: Training, found: Slice, able: Collection[str]) -> Slice:
     if not there:
         return found
     leader, stated_there = state.round.leader if state.round else "", list(there.values())
-    first = max(there, key=lambda uid: (stated_there.count(there[uid]), uid == leader))
+    first = max(
+        there, key=lambda uid: (there[uid] not in found.overruled, stated_there.count(there[uid]), uid == leader)
+    )
     return msgspec.structs.replace(found, ruled=there[first])
+
+
+def _overruled(state: Training, slicing: Slicing, found: Slice, term: int) -> Slice | None:
+    """The slice of which another digest counts than the one that its leader can have of nobody: each once, of those
+    that are stated as often, and once more in another term. None where there is no other, or most have stated one."""
+    if not found.ruled or msgspec.structs.replace(found, ruled="").root:
+        return None
+    stated_there = [found.roots[uid] for uid in mergers(state, slicing) if uid in found.roots]
+    most = max((stated_there.count(digest) for digest in stated_there), default=0)
+    others = [one for one in dict.fromkeys(stated_there) if stated_there.count(one) == most and one != found.ruled]
+    if left := [digest for digest in others if digest not in found.overruled]:
+        return msgspec.structs.replace(found, ruled=left[0], overruled=(*found.overruled, found.ruled))
+    if others and found.passed <= term:
+        return msgspec.structs.replace(found, ruled=others[0], overruled=(found.ruled,), passed=term + 1)
+    return None
 
 
 class _Loads:

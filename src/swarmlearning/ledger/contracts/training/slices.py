@@ -101,6 +101,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     `roots`: by merger, the digest that it has stated of the slice's chunks. `copies`: by such a digest, others that
     hold what it names. `ruled`: the digest that counts where mergers contradict each other, and nobody is left to ask.
+    `overruled`: those that counted so before, and that a leader could have of nobody.
     `passed`: 1 + the term in which a leader has given the slice to another member last. `statistics`: in a survey, by
     merger, the digest of its statistics of the slice. Sums differ in their last bits between machines, so several may
     be true; a leader goes on from any of them. `changes`: by merger, the digest that it has stated of the coded chunks
@@ -114,6 +115,7 @@ class Slice(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     roots: dict[str, str] = msgspec.field(default_factory=dict)
     copies: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     ruled: str = ""
+    overruled: tuple[str, ...] = ()
     passed: int = 0
     statistics: dict[str, str] = msgspec.field(default_factory=dict, name="seen")
     changes: dict[str, str] = msgspec.field(default_factory=dict)

@@ -25,6 +25,7 @@ where it was deposed before in the round, since the others may hang.
 """
 
 from collections import Counter
+from collections.abc import Collection
 
 import msgspec
 
@@ -206,7 +207,11 @@ def follow(state: Training, now_ms: int) -> Training:
     """The state after all that follows from it: rounds cut, contributors left out, slices given to others."""
     state = _cut(_decided(_timed(state, now_ms)), now_ms)
     while (after := _without_unusable(state)) is not state:
-        state = _cut(_decided(after), now_ms)
+        state = _given(_cut(_decided(after), now_ms))
+    return _given(state)
+
+
+def _given(state: Training) -> Training:
     given = tuple(given_on(state, each) for each in state.slicings)
     return state if given == state.slicings else msgspec.structs.replace(state, slicings=given)
 
@@ -321,7 +326,7 @@ def _without_unusable(state: Training) -> Training:
         return state
     blamed = sorted({each.uid for each in slicing.faults})
     agreed = {uid: _why(state, slicing, uid) for uid in blamed if _is_agreed(state, slicing, uid)}
-    agreed = agreed or _blocking(state, slicing)
+    agreed = agreed or _reported_by_all(state, slicing, blamed) or _blocking(state, slicing)
     if not agreed:
         return state
     excluded = (*slicing.excluded, *(agreed[uid] for uid in sorted(agreed)))
@@ -333,17 +338,31 @@ def _without_unusable(state: Training) -> Training:
 
 
 def _is_agreed(state: Training, slicing: Slicing, uid: str) -> bool:
-    """True if two mergers cannot use this contributor's model, of two organisations where three or more take part; or
-    all that can merge but itself and those that keep silent (seed 490), where a slice is to be merged still, or only it
-    has one (seed 3140). Where there is no such member, by those that merge in its place (seed 2438)."""
-    reporters = {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
-    organisations = {each: state.members[each].organisation for each in reporters - {uid}}
-    mute = {uid} | (silent(slicing, state.round.term) if state.round else set())
-    others = set(mergers(state, slicing)) - mute or {each.merger for each in slicing.slices} & alive(state) - mute
-    everybody = others and others <= reporters
-    if everybody and not all(live_holders(each, others) for each in slicing.slices):
-        return True
+    """True if two mergers cannot use this contributor's model, of two organisations where three or more take part."""
+    organisations = {each: state.members[each].organisation for each in _reporters(state, slicing, uid) - {uid}}
     return are_enough(state, uid, organisations)
+
+
+def _reported_by_all(state: Training, slicing: Slicing, blamed: Collection[str]) -> dict[str, Exclusion]:
+    """The contributor that all report who can merge, but itself and those that keep silent (seed 490), where a slice is
+    to be merged still, or only it has one (seed 3140). Where there is no such member, all that merge in its place (seed
+    2438). One at a time: two that cannot reach each other report each other, and one of them can merge the rest."""
+    mute = silent(slicing, state.round.term) if state.round else set[str]()
+    able, instead = set(mergers(state, slicing)) - mute, {each.merger for each in slicing.slices} & alive(state) - mute
+    counts: dict[str, int] = {}
+    for uid in blamed:
+        others, reporters = able - {uid} or instead - {uid}, _reporters(state, slicing, uid)
+        if others and others <= reporters and not all(live_holders(each, others) for each in slicing.slices):
+            counts[uid] = len(reporters)
+    if not counts:
+        return {}
+    leader = state.round.leader if state.round else ""
+    worst = max(counts, key=lambda uid: (counts[uid], uid != leader, place(state, uid)))
+    return {worst: _why(state, slicing, worst)}
+
+
+def _reporters(state: Training, slicing: Slicing, uid: str) -> set[str]:
+    return {each.by for each in slicing.faults if each.uid == uid and each.by in state.members}
 
 
 def _why(state: Training, slicing: Slicing, uid: str) -> Exclusion:
