@@ -17,7 +17,7 @@ from support.slicing import LARGE, root
 from swarmlearning.ledger.bodies import Depose, Exclusion, Held, Publish, Reassign, ReportFault, Sliced, Submit
 from swarmlearning.ledger.bodies import StateLink as Link
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import recovery, sessions, slicing, transactions
+from swarmlearning.ledger.contracts.training import publishing, recovery, sessions, slicing, transactions
 from swarmlearning.ledger.contracts.training.assigning import not_held
 from swarmlearning.ledger.contracts.training.slices import Slicing, roots_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, empty
@@ -166,7 +166,7 @@ class Schedule:
         if all(has) and not not_held(self.state, found, uid):
             out = {part.uid: part.reason for part in found.excluded}
             body = Publish(self.round.number, self.round.term, merged(0), LARGE, receipt_of(self.round, out))
-            return self.then(lambda: slicing.publish(self.state, body, uid, self.clock))
+            return self.then(lambda: publishing.publish(self.state, body, uid, self.clock))
         for index, here in enumerate(has):
             if not here:
                 self.reassign(uid, index)

@@ -8,10 +8,11 @@ from simulation.models import name
 from simulation.violation import require
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish, Receipt
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import slicing as contract
+from swarmlearning.ledger.contracts.training import publishing as contract
 from swarmlearning.ledger.contracts.training.assigning import mergers
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.slices import Slicing
+from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.ledger.contracts.training.submissions import kept_back
 
@@ -32,7 +33,7 @@ class EarlyResults:
     def advanced(self, state: Training) -> None:
         """Lets the leader publish, with some blocks after which it may not."""
         current = state.round
-        found = contract.slicing_of(state, current.number) if current else None
+        found = slicing_of(state, current.number) if current else None
         if current is None or found is None or current.phase != "frozen" or not current.leader or self._swarm.outer:
             return
         if not (lacking := _lacking(state, found, current.leader)) or self._dice.random() >= TRIED:

@@ -106,6 +106,20 @@ FAULTS: Final = (
         ),
     ),
     *faults_in(
+        f"{CONTRACT}/publishing.py",
+        (
+            "a leader publishes coefficients of its own",
+            "if terms_of(state).merge_method == SURVEYED and wrong:",
+            "if False:",
+        ),
+        (
+            "a leader publishes before slices are held",
+            "if lacking := not_held(state, slicing, uid):",
+            "if lacking := []:",
+        ),
+        ("a leader leaves out whom it likes", "!= {part.uid for part in slicing.excluded} - kept:", "== {'nobody'}:"),
+    ),
+    *faults_in(
         f"{CONTRACT}/slicing.py",
         ("anybody states what it was not to merge", "if uid not in found.readers:", "if False:"),
         (
@@ -127,20 +141,9 @@ FAULTS: Final = (
             "kept = slicing.weighed if slicing.weighed == recipe.contributors else ()",
             "kept = ()",
         ),
-        (
-            "a leader publishes coefficients of its own",
-            "if terms_of(state).merge_method == SURVEYED and wrong:",
-            "if False:",
-        ),
         ("copies of other bytes count", "if body.roots != roots_of(before.slices, body.slices):", "if False:"),
         ("anybody reports faults in slices of others", "if uid != found.merger:", "if False:"),
         ("faults of strangers are noted", "if body.exclusion.uid not in {", "if False and body.exclusion.uid not in {"),
-        (
-            "a leader publishes before slices are held",
-            "if lacking := not_held(state, slicing, uid):",
-            "if lacking := []:",
-        ),
-        ("a leader leaves out whom it likes", "!= {part.uid for part in slicing.excluded} - kept:", "== {'nobody'}:"),
         ("faults of who is left out count on", "if each.uid in contributors)", "if True)"),
         (
             "who has read what is forgotten with the recipe",
@@ -157,7 +160,7 @@ FAULTS: Final = (
             "    return are_enough(state, uid, organisations)",
             "    return bool(organisations)",
         ),
-        ("where all accuse somebody else nobody is left out", "agreed = agreed or _blocking(state, slicing)", ""),
+        ("where all accuse somebody else nobody is left out", " or _blocking(state, slicing)", ""),
         (
             "too few contributors make a result",
             "if not enough(state, there) or not (current.base",

@@ -21,7 +21,7 @@ from swarmlearning.ledger.contracts.contract import (
 )
 from swarmlearning.ledger.contracts.contract import TxContext as Tx
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import checking, recovery, sessions, slicing
+from swarmlearning.ledger.contracts.training import checking, publishing, recovery, sessions, slicing
 from swarmlearning.ledger.contracts.training import transactions as does
 from swarmlearning.ledger.contracts.training.bodies import (
     ChangeMembers,
@@ -185,7 +185,7 @@ _RULES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permissi
 
 
 _OF_SLICES: dict[type[Body], tuple[Callable[[Training, Any, Tx], Training], Permission]] = {
-    Publish: (lambda s, body, tx: slicing.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
+    Publish: (lambda s, body, tx: publishing.publish(s, body, tx.sender, tx.time_ms), _BY_SL),
     StateLink: (lambda s, body, tx: slicing.state_link(s, body, tx.sender), _BY_SL),
     Sliced: (lambda s, body, tx: slicing.sliced(s, body, tx.sender), _BY_SL),
     Held: (lambda s, body, tx: slicing.held(s, body, tx.sender), _BY_SL),

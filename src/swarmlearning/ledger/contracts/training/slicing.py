@@ -36,7 +36,6 @@ from swarmlearning.ledger.contracts.training.assigning import (
     concerns,
     given_on,
     mergers,
-    not_held,
     passed_on,
     silent,
     unable_to,
@@ -44,7 +43,6 @@ from swarmlearning.ledger.contracts.training.assigning import (
 from swarmlearning.ledger.contracts.training.bodies import (
     Exclusion,
     Held,
-    Publish,
     Reassign,
     ReportFault,
     Sliced,
@@ -55,7 +53,6 @@ from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.mergemode import MergeMode, ms_of_one
 from swarmlearning.ledger.contracts.training.recipes import (
     MOST_SURVEYS,
-    SURVEYED,
     contributions,
     divided,
     is_divisible,
@@ -66,14 +63,12 @@ from swarmlearning.ledger.contracts.training.recipes import (
 from swarmlearning.ledger.contracts.training.sizes import model_size
 from swarmlearning.ledger.contracts.training.slices import Fault, Link, Recipe, Slice, Slicing, live_holders, roots_of
 from swarmlearning.ledger.contracts.training.state import Round, Training, alive, enough
-from swarmlearning.ledger.contracts.training.submissions import copies, kept_back
 from swarmlearning.ledger.contracts.training.transfers import back_in, check_coded
 from swarmlearning.ledger.contracts.training.transitions import (
     are_enough,
     member_of,
     round_led,
     standing_result,
-    terms_of,
     without_slices,
 )
 from swarmlearning.ledger.contracts.training.weighing import WHOLE
@@ -174,30 +169,6 @@ def weigh(state: Training, body: Weigh, uid: str) -> Training:
         slicing, survey=slicing.survey + 1 if body.again else 0, weighed=weighed(parts, body.coefficients)
     )
     return _with(state, _anew(found, recipe_of(state, current, found)))
-
-
-def publish(state: Training, body: Publish, uid: str, now_ms: int) -> Training:
-    """As without slices; a round merged in slices has those exclusions that members agree on, and each slice is held by
-    another live member than the leader, where it has to wait for one. Raises `Rejection`."""
-    current = round_led(state, body.round, body.term, uid)
-    slicing = slicing_of(state, current.number)
-    if slicing is not None:
-        _check_slices(state, current, slicing, body, uid)
-    return transactions.publish(state, body, uid, now_ms, copies(current.submissions, current.base))
-
-
-def _check_slices(state: Training, current: Round, slicing: Slicing, body: Publish, uid: str) -> None:
-    kept = kept_back(current.submissions, current.base)
-    if {part.uid for part in body.receipt.exclusions} - kept != {part.uid for part in slicing.excluded} - kept:
-        raise Rejection(Code.WRONG_CONTRIBUTORS, "left out of a round merged in slices is whom its mergers agree on")
-    shares = {one.uid: one.coefficient for one in recipe_of(state, current, slicing).contributors}
-    wrong = [part.uid for part in body.receipt.contributions if part.coefficient != shares.get(part.uid, 0)]
-    if terms_of(state).merge_method == SURVEYED and wrong:
-        raise Rejection(Code.WRONG_CONTRIBUTION, f"the coefficient of {wrong[0]} is another one on the ledger")
-    if lacking := not_held(state, slicing, uid):
-        raise Rejection(
-            Code.NOT_MERGED, f"{len(lacking)} of {len(slicing.slices)} slices are not held by another member yet"
-        )
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
