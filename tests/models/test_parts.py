@@ -180,6 +180,35 @@ def test_after_a_crash_only_what_was_noted_and_is_right_counts(begun: Begun, tmp
         assert [each and (each.first, each.end) for each in found] == [(0, 1), (2, 4)]
 
 
+def test_however_often_something_has_come_it_is_noted_at_times(begun: Begun, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, data = begun(3)
+    note = parts.path.with_suffix(".here")
+    claim = claimed(parts)
+    parts.note()
+    bring(parts, claim, data)
+    monkeypatch.setattr("swarmlearning.models.parts._NOTE_SECONDS", 600.0)
+    parts.note_at_times()
+    assert note.read_bytes() == b"\0\0\0"
+    monkeypatch.setattr("swarmlearning.models.parts._NOTE_SECONDS", 0.0)
+    parts.note_at_times()
+    assert note.read_bytes() == b"\1\0\0"
+    note.unlink()
+    parts.note_at_times()
+    assert not note.exists()  # nothing is new
+
+
+def test_digests_that_have_become_known_are_kept_with_the_note(tmp_path: Path) -> None:
+    data, store = content(3), TensorStore(tmp_path / "store")
+    info = info_of(data)
+    parts = parts_of(store, ModelDigest.unstated(info.layout), RECIPE)
+    with parts.used():
+        parts.state(range(2), info.chunks[:2])
+        parts.note()
+        again = TensorStore(tmp_path / "store").partial_info(RECIPE)  # after a crash
+        assert again is not None
+        assert again.chunks == (*info.chunks[:2], digest.UNSTATED)
+
+
 @pytest.mark.parametrize("note", [b"", b"\x01", b"\x01" * 100])
 def test_a_note_of_another_length_harms_nothing(tmp_path: Path, note: bytes) -> None:
     data, store = content(4), TensorStore(tmp_path / "store")

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 1.0  # the same for a source that may get more chunks meanwhile
 _REPORT_SECONDS: Final = 0.1
-_NOTE_SECONDS: Final = 1.0
 _BLAME: Final[tuple[Fault, ...]] = ("misshapen", "invalid", "too-slow", "unreachable", "not-held")
 
 
@@ -86,7 +85,7 @@ class Gathering:
         self._texts: list[str] = []
         self._failure: StoreError | None = None
         self._before, self._begun = 0, 0.0  # bytes that were here as it began, and when that was
-        self._reported, self._noted = 0.0, time.monotonic()
+        self._reported = 0.0
 
     @property
     def over(self) -> bool:
@@ -248,7 +247,8 @@ class Gathering:
 
     def _kept(self) -> ModelDigest | None:
         """The chunk list of an earlier attempt, where it tells all that is needed."""
-        info = self._store.partial_info(self._digest)
+        parts = self._store.parts(self._digest)
+        info = parts.info if parts else None
         stated, chunks = self._wanted.stated, self._wanted.chunks
         if info is None or stated is None or chunks is None:
             return info
@@ -301,6 +301,4 @@ class Gathering:
         self._reported = now
         self._news.held(parts.size_of(self._chunks(parts)) + pending)
         self._news.brought(exchange.source, exchange.brought)
-        if now - self._noted >= _NOTE_SECONDS:
-            self._noted = now
-            parts.note()
+        parts.note_at_times()

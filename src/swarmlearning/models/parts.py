@@ -26,6 +26,7 @@ from swarmlearning.tensors.digest import DigestError, Layout, ModelDigest, diges
 from swarmlearning.tensors.file import read_at, write_at
 
 _COPIED: Final = 2**18  # bytes at a time
+_NOTE_SECONDS: Final = 1.0
 
 
 class WrongChunk(Exception):
@@ -73,6 +74,8 @@ class Parts:
         self._users = 0
         self._file: FileIO | None = None
         self._left: tuple[int, int, int] | None = None  # the file, as it was when the last user had closed it
+        self._noted, self._noted_at = b"", time.monotonic()
+        self._restated = False  # digests have become known that are not written down
 
     @property
     def info(self) -> ModelDigest:
@@ -197,9 +200,21 @@ class Parts:
             os.truncate(self._path, self.layout.size)
 
     def note(self) -> None:
-        """Writes down which chunks are confirmed, for whoever goes on after a crash. Raises `StoreError`."""
-        with self._files.writing(self._path, self.layout.size):
-            self._files.noted(self.name).write_bytes(self._here)
+        """Writes down which chunks are confirmed, and what is known of their digests, for whoever goes on after a
+        crash. Raises `StoreError`."""
+        with self._lock, self._files.writing(self._path, self.layout.size):
+            if self._restated:
+                self._files.write_stated(self.name, self.info)
+                self._restated = False
+            if self._noted != self._here:
+                self._files.noted(self.name).write_bytes(self._here)
+                self._noted = bytes(self._here)
+            self._noted_at = time.monotonic()
+
+    def note_at_times(self) -> None:
+        """The same once a second, however many sources say that something has come."""
+        if time.monotonic() - self._noted_at >= _NOTE_SECONDS:
+            self.note()
 
     def copy_from(self, other: "Parts") -> None:
         """Takes the chunks that are here under another name, too, with the digests that they have in this model.
@@ -223,7 +238,7 @@ class Parts:
     def state(self, chunks: range, digests: Sequence[bytes]) -> None:
         """Somebody who is trusted in this, or could prove it, has stated the digests of these chunks.
 
-        A chunk that is here under another digest is dropped. Raises `StoreError`.
+        A chunk that is here under another digest is dropped.
         """
         with self._lock:
             for index, digest in zip(chunks, digests, strict=True):
@@ -231,7 +246,7 @@ class Parts:
                     self._here[index] = 0
                     self.held -= self._length(index)
                 self._digests[index] = digest
-            self._files.write_stated(self.name, self.info)
+            self._restated = True
 
     def own(self, chunks: range) -> tuple[bytes, ...]:
         """Digests these chunks as this node has written them into the file, states and confirms them.
