@@ -1,10 +1,11 @@
 """Rounds merged in slices whose mergers hang or can be reached by nobody: the others go on without them."""
 
+import msgspec
 import pytest
 
 from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold, root
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.assigning import not_held, silent
+from swarmlearning.ledger.contracts.training.assigning import is_lost, not_held, silent
 
 
 def with_three_mergers() -> tuple[InSlices, str, str, str]:
@@ -165,8 +166,41 @@ def test_of_digests_that_are_stated_as_often_another_one_counts_where_the_leader
 def test_what_most_have_stated_counts_whatever_a_leader_can_have() -> None:
     """Else a leader could have its own word count."""
     play, index = contradicted("a", "b", "a")
+    lacking = play.leader
     assert play.slice(index).root == root(index, "a")
-    depose(play, *play.others(play.leader)[:2])
-    with pytest.raises(Rejection):
-        play.reassign(index, by=play.leader)
+    with pytest.raises(Rejection, match="in term 0 already"):
+        play.reassign(index)
+    while play.leader != lacking or play.round.term == 0:
+        depose(play, *play.others(play.leader)[:2])
     assert play.slice(index).root == root(index, "a")
+    play.reassign(index)
+    assert play.frozen_whole, "all have led in vain"
+
+
+def test_slices_that_nobody_is_left_to_merge_are_lost_by_the_word_of_leaders_of_two_organisations() -> None:
+    """Members of one organisation may state them, and serve them to nobody; others of one could read whole models."""
+    play = frozen("a", "b", "c", "d", organisations="org-1 org-1 org-2 org-3")
+    for leaders, lost in ((), False), (("c",), False), (("a", "b"), False), (("a", "c"), True), (("c", "d"), True):
+        assert is_lost(play.state, msgspec.structs.replace(play.slicing, lacked_by=leaders)) == lost
+
+
+def test_one_leader_is_enough_where_all_others_have_led_in_vain() -> None:
+    play = opened("a", "b", "c", min_peers=1)
+    alone = play.leader
+    play.link(alone, merges=False)
+    play.submit()
+    first, second = play.others(alone)
+    play.merge(*play.of(first))
+    index = play.of(first)[0]
+    play.reassign(index)
+    play.merge(index)
+    for leader in (alone, first, second):
+        assert play.is_sliced
+        while play.leader != leader:
+            depose(play, *play.others(play.leader)[:2])
+        depose(play, *play.others(play.leader)[:2])
+    while play.leader != alone:
+        depose(play, *play.others(play.leader)[:2])
+    assert play.is_sliced
+    play.reassign(index)
+    assert play.frozen_whole

@@ -238,7 +238,9 @@ def test_of_two_sites_the_leader_takes_over_itself_and_then_nobody_is_left() -> 
     alone = frozen("a", "b")
     (index, *_) = foreign(alone)
     alone.link(alone.leader, merges=False)
-    assert refusal(alone, alone.leader, reassign(alone, index)) is Code.NOT_MERGER
+    alone.send(alone.leader, reassign(alone, index))
+    assert alone.slicing.lacked_by == (alone.leader,)
+    assert refusal(alone, alone.leader, reassign(alone, *foreign(alone))) is Code.NOT_MERGER
 
 
 # --- Publish ----------------------------------------------------------------------------------------------------------

@@ -96,20 +96,32 @@ class SliceWitness:
                 )
             case Weigh():
                 self._check_weigh(before, after, sender, body)
-            case Reassign(round=number, term=term, slices=indexes):
-                for index in indexes:
-                    was, now = _the(before, number).slices[index], after.slicings[-1].slices[index]
-                    if was.ruled not in ("", now.ruled):  # there all have been asked
-                        tied = sorted(Counter(was.roots.values()).values())[-2:]
-                        require(tied == [tied[-1]] * 2, f"{sender} overrules what most have stated of slice {index}")
-                        continue
-                    taken = (_round_of(before, number).opened_ms, number, term, index)  # one may begin again
-                    require(taken not in self._taken, f"{sender} takes slice {index} twice in term {term}")
-                    self._taken.add(taken)
-                    self._slow[body.recipe].setdefault(_the(before, number).slices[index].merger, term)
-                    given, slicing = after.slicings[-1].slices[index].merger, after.slicings[-1]
-                    spare = self._spare(after, slicing, index)
-                    require(given != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
+            case Reassign():
+                self._check_taken(before, after, sender, body)
+
+    def _check_taken(self, before: Training, after: Training, sender: str, body: Reassign) -> None:
+        """A leader takes a slice once a term, and gets it only where no other can; who lacks one has asked all."""
+        known, slicing = _the(before, body.round), slicing_of(after, body.round)
+        left = [set(mergers(before, known)) - _asked(known, index) for index in body.slices]
+        if slicing is None or sender in {*slicing.lacked_by} - {*known.lacked_by}:
+            require(
+                not all(left), f"{sender} lacks slices {body.slices} of round {body.round}: {left} could merge them"
+            )
+        for index in body.slices if slicing else ():
+            assert slicing is not None
+            was, now = known.slices[index], slicing.slices[index]
+            if now == was:
+                continue
+            if was.ruled not in ("", now.ruled):  # there all have been asked
+                tied = sorted(Counter(was.roots.values()).values())[-2:]
+                require(tied == [tied[-1]] * 2, f"{sender} overrules what most have stated of slice {index}")
+                continue
+            taken = (_round_of(before, body.round).opened_ms, body.round, body.term, index)  # one may begin again
+            require(taken not in self._taken, f"{sender} takes slice {index} twice in term {body.term}")
+            self._taken.add(taken)
+            self._slow[body.recipe].setdefault(was.merger, body.term)
+            spare = self._spare(after, slicing, index)
+            require(now.merger != sender or not spare, f"{sender} gives slice {index} to itself, and not to {spare}")
 
     def _check_excluded(self, before: Training, after: Training, slicing: Slicing, sender: str, body: object) -> None:
         """Nobody is left out by the word of one, but where no other can judge, or is there by now (seed 20105)."""
@@ -202,7 +214,8 @@ class SliceWitness:
             return
         there = bool(mergers(after, known)) and bool(_contributors(after, now, known, body))
         collected = now.unreachable != was.unreachable
-        require(slicing is not None or not there or collected, f"the slices of round {now.number} are gone")
+        lost = bool(known.lacked_by) or isinstance(body, Reassign)  # of which the latter is checked
+        require(slicing is not None or not there or collected or lost, f"the slices of round {now.number} are gone")
 
     def _check_readers(self, before: Training, after: Training, slicing: Slicing) -> None:
         """Nobody reads a whole model, as long as another could have merged the slice that makes it whole."""
@@ -347,6 +360,12 @@ def _contributors(state: Training, current: Round, known: Slicing, body: object)
     uids = {one.uid for one in recipe_of(state, current, known).contributors}
     accused = {each.uid for each in known.faults} | {body.exclusion.uid} if isinstance(body, ReportFault) else set()
     return uids - accused
+
+
+def _asked(known: Slicing, index: int) -> set[str]:
+    """Returns who merges a slice, has stated it, or has said that it cannot merge it."""
+    found = known.slices[index]
+    return {found.merger, *found.roots, *found.statistics} | unable_to(known, index)
 
 
 def _is_there(state: Training, uid: str) -> bool:

@@ -64,9 +64,8 @@ def waited_for(recipe: str, index: int, found: Slice) -> str:
 
 
 def can_be_passed_on(training: Training, slicing: Slicing, leader: str, term: int, index: int) -> bool:
-    """True if the contract gives this slice to another member at the word of this leader."""
+    """True if the word of this leader changes who merges this slice, or which digest of it counts."""
     try:
-        passed_on(training, slicing, index, leader, term)
+        return passed_on(training, slicing, index, leader, term) != slicing
     except Rejection:
         return False
-    return True

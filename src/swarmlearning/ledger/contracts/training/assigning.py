@@ -100,17 +100,31 @@ def concerns(fault: Fault, index: int) -> bool:
 
 
 def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: int) -> Slicing:
-    """The slice given to another member at its leader's word, or where none is left another one of the digests that
-    mergers have stated counts. Raises `Rejection`."""
+    """The slice given to another member at its leader's word. Where none is left another one of the digests counts that
+    mergers have stated, or it is noted that the leader lacks the slice, if it is not yet. Raises `Rejection`."""
     found = slicing.slices[index]
     if leader in found.holders:
         raise Rejection(Code.NO_CHANGE, f"{leader} holds slice {index} itself")
     try:
         return _taken(state, slicing, index, leader, term)
-    except Rejection:
-        if (other := _overruled(state, slicing, found, term)) is None:
+    except Rejection as why:
+        if other := _overruled(state, slicing, found, term):
+            return slicing.with_slice(index, other)
+        if why.code is not Code.NOT_MERGER:
             raise
-        return slicing.with_slice(index, other)
+        noted = (*slicing.lacked_by, leader) if leader not in slicing.lacked_by else slicing.lacked_by
+        return msgspec.structs.replace(slicing, lacked_by=noted)
+
+
+def is_lost(state: Training, slicing: Slicing) -> bool:
+    """True if two leaders, of two organisations where as many may lead, lack slices that nobody is left to merge: those
+    who have stated them serve them to nobody. One is enough where all others that may lead have done so in vain."""
+    leaders = {uid: member.organisation for uid, member in state.members.items() if member.alive and member.may_lead}
+    lacking = leaders.keys() & set(slicing.lacked_by)
+    in_vain = lacking.union(state.round.deposed if state.round else ())
+    organisations = {leaders[uid] for uid in lacking}
+    enough = len(lacking) >= 2 and len(organisations) >= min(2, len(set(leaders.values())))
+    return enough or (bool(lacking) and leaders.keys() <= in_vain)
 
 
 def _taken(state: Training, slicing: Slicing, index: int, leader: str, term: int) -> Slicing:

@@ -188,8 +188,8 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `survey`: that of the recipe. `weighed`: the contributors with the coefficients that a leader has stated.
     `taken_from`: the members from which a leader has taken a slice of the present recipe, and the first term in which
-    one did. `over`: all have had the result, and nobody keeps its contributions any more; who comes back later fetches
-    the changes that its slices are.
+    one did. `lacked_by`: the leaders that lacked one which nobody was left to merge. `over`: all have had the result,
+    and nobody keeps its contributions any more; who comes back later fetches the changes that its slices are.
     """
 
     round: int
@@ -200,6 +200,7 @@ class Slicing(msgspec.Struct, frozen=True, omit_defaults=True):
     survey: int = msgspec.field(default=0, name="look")
     weighed: tuple[Contributor, ...] = ()
     taken_from: dict[str, int] = msgspec.field(default_factory=dict)
+    lacked_by: tuple[str, ...] = ()
     over: bool = False
 
     def with_slice(self, index: int, changed: Slice) -> "Slicing":

@@ -17,8 +17,8 @@ goes wrong is settled by what members state, in `follow`, after each transaction
   their statistics (`Weigh`): a new recipe, which all merge by. With other contributors they survey anew.
 - A slice that nobody holds from whom others can fetch is merged again, also of a result that stands: contributors keep
   their models until all present members have it.
-- Where no member is there that could merge slices, or no model is left, the leader makes the result as in any other
-  round.
+- Where no member is there that could merge slices, or two leaders lack one that nobody is left to merge, or no model is
+  left, the leader makes the result as in any other round.
 
 The leader, which holds all, publishes once each slice is held by another live member (`publish`); without that wait
 where it was deposed before in the round, since the others may hang.
@@ -35,6 +35,7 @@ from swarmlearning.ledger.contracts.training import transactions
 from swarmlearning.ledger.contracts.training.assigning import (
     concerns,
     given_on,
+    is_lost,
     mergers,
     passed_on,
     silent,
@@ -145,9 +146,11 @@ def report_fault(state: Training, body: ReportFault, uid: str) -> Training:
 def reassign(state: Training, body: Reassign, uid: str) -> Training:
     """The leader takes slices from their mergers. Raises `Rejection`."""
     current = round_led(state, body.round, body.term, uid)
-    slicing, _ = _slice(state, current.number, body.recipe, max(body.slices))
+    before = slicing = _slice(state, current.number, body.recipe, max(body.slices))[0]
     for index in body.slices:
         slicing = passed_on(state, slicing, index, uid, body.term)
+    if slicing == before:
+        raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slices {list(body.slices)}")
     return _with(state, slicing)
 
 
@@ -256,12 +259,12 @@ def _of_the_result(state: Training) -> list[Slicing]:
 
 def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Training:
     """Where the contributors have changed, what was stated was about others; who has left the swarm is not left out of
-    the round any more. Where none is left, or no member that could merge slices, the leader makes the result as in any
-    other round."""
+    the round any more. Where none is left, or no member that could merge slices, or leaders lack slices that nobody is
+    left to merge, the leader makes the result as in any other round."""
     excluded = tuple(each for each in known.excluded if each.uid in current.submissions)
     present = msgspec.structs.replace(known, excluded=excluded)
     recipe = recipe_of(state, current, present)
-    if not recipe.contributors or (alive(state) and not mergers(state, present)):
+    if not recipe.contributors or (alive(state) and not mergers(state, present)) or is_lost(state, present):
         return without_slices(state, current.number)
     if recipe.name != known.recipe:
         present = _anew(present, recipe)
@@ -276,9 +279,7 @@ def _anew(slicing: Slicing, recipe: Recipe) -> Slicing:
     )
     contributors = {each.uid for each in recipe.contributors}
     faults = tuple(each for each in slicing.faults if each.uid in contributors)
-    return msgspec.structs.replace(
-        slicing, recipe=recipe.name, slices=slices, faults=faults, survey=recipe.survey, weighed=kept, taken_from={}
-    )
+    return Slicing(slicing.round, recipe.name, slices, slicing.excluded, faults, recipe.survey, kept)
 
 
 def _timed(state: Training, now_ms: int) -> Training:
