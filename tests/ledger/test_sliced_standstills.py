@@ -5,7 +5,7 @@ import pytest
 
 from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold, root
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.assigning import is_lost, not_held, silent
+from swarmlearning.ledger.contracts.training.assigning import hardest_first, is_lost, not_held, silent
 
 
 def with_three_mergers() -> tuple[InSlices, str, str, str]:
@@ -204,3 +204,15 @@ def test_one_leader_is_enough_where_all_others_have_led_in_vain() -> None:
     assert play.is_sliced
     play.reassign(index)
     assert play.frozen_whole
+
+
+def test_of_slices_that_a_leader_takes_together_those_are_given_first_that_fewest_are_left_to_merge() -> None:
+    """One member was given others first and had to take these, too: it read whole models without need (seed 61102)."""
+    play = frozen("a", "b", "c", "d")
+    theirs = [play.of(uid)[0] for uid in play.others(play.leader)]
+    easy, hard = theirs[0], theirs[1]
+    play.merge(hard)
+    play.reassign(hard)
+    play.merge(hard, by=play.slice(hard).merger)
+    assert hardest_first(play.state, play.slicing, (easy, hard)) == [hard, easy]
+    assert hardest_first(play.state, play.slicing, (hard, easy)) == [hard, easy]

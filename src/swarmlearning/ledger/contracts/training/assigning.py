@@ -116,6 +116,12 @@ def passed_on(state: Training, slicing: Slicing, index: int, leader: str, term: 
         return msgspec.structs.replace(slicing, lacked_by=noted)
 
 
+def hardest_first(state: Training, slicing: Slicing, indexes: Collection[int]) -> list[int]:
+    """These slices, first those that fewest are left to merge: else who has to take these may have been given others
+    before, so that it reads a whole model though somebody else could have merged the others (seed 61102)."""
+    return sorted(indexes, key=lambda index: (len(_not_asked(state, slicing, index, set())), index))
+
+
 def is_lost(state: Training, slicing: Slicing) -> bool:
     """True if two leaders, of two organisations where as many may lead, lack slices that nobody is left to merge: those
     who have stated them serve them to nobody. One is enough where all others that may lead have done so in vain."""

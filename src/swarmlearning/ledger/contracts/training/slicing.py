@@ -35,6 +35,7 @@ from swarmlearning.ledger.contracts.training import transactions
 from swarmlearning.ledger.contracts.training.assigning import (
     concerns,
     given_on,
+    hardest_first,
     is_lost,
     mergers,
     passed_on,
@@ -147,7 +148,7 @@ def reassign(state: Training, body: Reassign, uid: str) -> Training:
     """The leader takes slices from their mergers. Raises `Rejection`."""
     current = round_led(state, body.round, body.term, uid)
     before = slicing = _slice(state, current.number, body.recipe, max(body.slices))[0]
-    for index in body.slices:
+    for index in hardest_first(state, slicing, body.slices):
         slicing = passed_on(state, slicing, index, uid, body.term)
     if slicing == before:
         raise Rejection(Code.NOT_MERGER, f"nobody is left who could merge slices {list(body.slices)}")
