@@ -163,7 +163,7 @@ def test_an_sl_is_limited_by_its_variable_which_may_be_empty(
 def test_an_sl_with_a_limit_that_is_none_does_not_start(tmp_path: Path) -> None:
     identity = make_workspace(tmp_path, ["SL-1"])["SL-1"]
     sl = _sl(tmp_path, max_mbit="20Mbit")
-    with pytest.raises(UserError, match="--max-mbit: '20Mbit' is no limit of bandwidth; give '20', '10/50'"):
+    with pytest.raises(UserError, match="--max-mbit: '20Mbit' is not a bandwidth limit; give '20', '10/50'"):
         sl.settings(identity, SlEnvironment(), [])
     assert _sl(tmp_path, max_mbit="20").settings(identity, SlEnvironment(), []).caps.ever == (20 * MBIT, 20 * MBIT)
 

@@ -158,7 +158,7 @@ def damage(path: Path, kind: str) -> None:
         ("gone", "cannot be read: No such file or directory"),
         ("cut", "has .* bytes; its header describes"),
         ("no model", "announces a header"),
-        ("a folder", "is no regular file; write the model itself there"),
+        ("a folder", "is not a regular file; write the model itself there"),
     ],
 )
 def test_an_unreadable_model_is_left_out_and_its_path_is_not_disclosed(

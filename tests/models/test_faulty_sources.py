@@ -187,7 +187,7 @@ async def test_a_fetch_without_sources_is_an_error(digest: str, fetcher: Fetcher
 
 
 async def test_a_fetch_of_a_name_that_is_not_a_digest_is_refused(fetcher: Fetcher) -> None:
-    with pytest.raises(StoreError, match="no model digest"):
+    with pytest.raises(StoreError, match="not a model digest"):
         await fetcher.fetch("../" + "a" * 61, [])
 
 

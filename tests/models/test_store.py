@@ -70,7 +70,7 @@ async def test_a_model_is_adopted_from_another_file_system(
 async def test_adopting_a_model_follows_no_symbolic_link(store: TensorStore, tmp_path: Path) -> None:
     secret = model(tmp_path / "secret")
     (tmp_path / "link").symlink_to(secret)
-    with pytest.raises(StoreError, match=r"link is no regular file"):
+    with pytest.raises(StoreError, match=r"link is not a regular file"):
         await store.adopt(tmp_path / "link")
     assert secret.exists()
 
@@ -83,9 +83,9 @@ async def test_adopting_a_missing_file_is_an_error_that_names_it(store: TensorSt
 @pytest.mark.parametrize("name", NOT_DIGESTS)
 async def test_the_store_refuses_a_name_that_is_not_a_digest(name: str, store: TensorStore) -> None:
     for method in (store.has, store.path, store.open, store.digest_info, store.partial, store.forget):
-        with pytest.raises(StoreError, match="no model digest"):
+        with pytest.raises(StoreError, match="not a model digest"):
             method(name)
-    with pytest.raises(StoreError, match="no model digest"):
+    with pytest.raises(StoreError, match="not a model digest"):
         await store.verify(name)
 
 

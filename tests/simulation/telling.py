@@ -20,7 +20,7 @@ def names_those_missing(text: str, sites: Mapping[str, "Site"]) -> bool:
     return (
         any(f"{uid} ({how}" in text or uid not in text for uid in gone for how in ("lost", "left"))
         or "can lead" in text
-        or "can get the latest model from nobody" in text
+        or "nobody can give it the latest model" in text
         or any(f"{uid} (others cannot fetch" in text for uid in walled)
         or not {*gone, *walled}.isdisjoint(earlier.split(", "))
     )

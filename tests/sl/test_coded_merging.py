@@ -219,7 +219,7 @@ async def test_a_change_with_another_header_is_found_by_its_own_site_too(site: S
     with site.store.path(change).open("r+b") as file:
         file.seek(9)
         file.write(b" ")
-    text = "its header is another one than that of the model which it changes"
+    text = "its header differs from that of the model that it changes"
     assert await site.own_verdict(change) == Verdict(text, "change", coding=True)
 
 

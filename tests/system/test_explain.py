@@ -49,7 +49,9 @@ def test_a_round_is_explained_while_it_waits_once_it_is_closed_and_when_a_site_i
     gate.let(3)  # the script of the lost SL, too
     swarm.until(has_models(2, 2))
     lost = explained(operator)
-    assert re.match(r"Round 2 has waited [0-9.]+ s for site-3, which is lost since .*; 2 models are in, ", lost["text"])
+    assert re.match(
+        r"Round 2 has waited [0-9.]+ s for site-3, which has been lost since .*; 2 models are in, ", lost["text"]
+    )
     assert "start it again" in lost["remedy"]
     (missing,) = lost["facts"]["missing"]
     assert (missing["site"], missing["why"]) == ("site-3", "its node is not there to ask")

@@ -111,7 +111,7 @@ Changes.make, contributing.Submit, submitting.is_transient = lie, submit, refuse
 """
 LIES = (
     (("scale", 0x7E96), "non-finite: layer.weight"),  # 1e38: what it stands for overflows
-    (("longer", 8), "structure: its file is not such as this training merges in this round"),
+    (("longer", 8), "structure: its file is not laid out like those that this round merges"),
     (("of", "e" * 64), "structure: it is a change of model eeeeeeeeeeeeeeee, and the base of this round is "),
     (("scale", 0xBF80), "malformed: 'layer.weight', block of values from 0: the scale is negative"),
     (("code", 0x8888), "malformed: 'layer.weight', block of values from 0: the code -8 is no code"),

@@ -230,7 +230,7 @@ TensorStore.commit = spoil
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        (LIAR, "with the base it gives another model than the ledger states"),
+        (LIAR, "with the base it gives a model other than that on the ledger"),
         (SPOILER, "sent wrong bytes, chunk"),
     ],
     ids=["codes another model", "serves other bytes"],

@@ -169,13 +169,13 @@ def test_a_boolean_tensor_with_bytes_other_than_0_and_1_is_refused(tmp_path: Pat
 def test_reading_a_missing_file_or_a_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(TensorFileError, match="none: cannot be read: No such file"):
         read(tmp_path / "none")
-    with pytest.raises(TensorFileError, match="is no regular file"):
+    with pytest.raises(TensorFileError, match="is not a regular file"):
         read_header(tmp_path)
 
 
 def test_a_pipe_in_place_of_a_model_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TensorFileError, match="pipe: is no regular file"):
+    with pytest.raises(TensorFileError, match="pipe: is not a regular file"):
         read_header(tmp_path / "pipe")
 
 

@@ -1,6 +1,5 @@
 """Why a training is not further: contracts played by hand, and what nodes state of themselves."""
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
@@ -14,7 +13,7 @@ from swarmlearning.ledger.contracts.training.outer import OuterOptimizer, Step, 
 from swarmlearning.ledger.contracts.training.state import Charter
 from swarmlearning.operator.explaining import training_of
 from swarmlearning.views.evidence import Account, Beat, Evidence
-from swarmlearning.views.explain import explain_closed, explain_now
+from swarmlearning.views.explain import explain_now
 from swarmlearning.views.explaintext import (
     DOING,
     WORK,
@@ -31,37 +30,9 @@ from swarmlearning.views.explanation import Cause, Doing, Explanation, SiteNow
 from swarmlearning.views.names import node_names
 from swarmlearning.views.render import clock, waiting_text
 from swarmlearning.views.timeline import Moments
-from swarmlearning.views.times import PHASES, Coded, RoundTimes, Script, Span, Times, What
+from swarmlearning.views.times import PHASES, Coded, Script, Span, What
 from swarmlearning.views.training import TrainingProgress, waiting_in
-
-MINUTE = 60_000
-SECRET = "its site, of organisation b, does not share how it spends its rounds with a"
-
-
-def stated(play: Play, *spans: Span, now: int, script: Script | None = None) -> Account:
-    """What a node states of the round in progress, `now` milliseconds after it has opened."""
-    begun = play.round.opened_ms
-    record = RoundTimes(play.state.name, play.state.run, play.round.number, begun, spans)
-    return Account(Times(begun + now, record, script))
-
-
-def asked(play: Play, after: int, accounts: Mapping[str, Account] | None = None, **more: Any) -> Explanation:
-    """The explanation so many milliseconds after the round has opened."""
-    current = play.state.round
-    opened = current.opened_ms if current else 0
-    models = {uid: entry.at_ms for uid, entry in current.submissions.items()} if current else {}
-    frozen = opened + 1000 if current and current.phase == "frozen" else None
-    moments = Moments(opened, models, [(opened, current.leader)] if current else [], frozen)
-    facts = {"moments": moments if current else None, "accounts": accounts or {}, **more}
-    return explain_now(Evidence(Chain().world, play.state, now_ms=opened + after, **facts))
-
-
-def three() -> Play:
-    """Round 1 of three sites; b has its model in."""
-    play = Play("a", "b", "c", min_peers=3)
-    play.complete_round("a", "b", "c")
-    play.submit("b", "c")
-    return play
+from views.explaining import MINUTE, SECRET, asked, closed, record, stated, three
 
 
 def test_a_site_that_trains_is_named_with_its_speed_and_what_is_left() -> None:
@@ -159,8 +130,14 @@ def test_without_a_diary_the_heartbeats_and_the_ledger_are_what_is_left() -> Non
 @pytest.mark.parametrize(
     ("attendance", "text", "advice"),
     [
-        ("lost", "which is lost since {since}: no SN hears its SL", "start it again"),
-        ("ml-lost", "whose SL is there, but without its script since {since}", "start the script at a again"),
+        ("lost", "which has been lost since {since}: no SN hears its SL", "start it again"),
+        ("ml-lost", "whose SL has been without its script since {since}", "start the script at a again"),
+        (
+            "restarted",
+            "whose SL was started again at {since}: its script has not come back",
+            "start the script at a again",
+        ),
+        ("left", "which left at {since}", "start another site, or this one again"),
         ("other-terms", "which has other terms than the others", "the log of a names the difference"),
     ],
 )
@@ -237,67 +214,7 @@ def test_the_end_and_the_beginning_have_their_words() -> None:
     assert headline(found) == "Training contract is over: complete: 1/1 rounds with 2/2"
 
 
-# --- facts that are missing -----------------------------------------------------------------------------------------
-
-
-def test_before_any_site_was_asked_no_facts_are_called_missing() -> None:
-    assert asked(three(), MINUTE).missing == ()
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        (None, "alone for a: no script has connected since its SL was started. What to do: start its script"),
-        ({"contract": "other\n"}, "alone for a: its SL takes part in contract other\\n now"),
-        (
-            {"round": 0},
-            "alone for a: its SL is in round 0 still, and has not seen this one begin. What to do: ask again ",
-        ),
-        ({"round": 2}, "alone for a: its SL is in round 2 already. What to do: ask again in a moment"),
-        ({"restarted": True}, "Partly from the ledger alone for a: its SL was started in the middle of this round"),
-        ({"dropped": 3}, "Partly from the ledger alone for a: 3 pieces of its work had no room in its record"),
-    ],
-)
-def test_a_site_whose_facts_of_the_round_in_progress_are_missing_is_named_with_the_reason_and_what_to_do(
-    changes: dict[str, Any] | None, text: str
-) -> None:
-    play = three()
-    times = stated(play, Span("train", 0), now=MINUTE, script=Script(10, 0, 20, 2.0)).times
-    assert times is not None
-    assert times.now is not None
-    now = None if changes is None else msgspec.structs.replace(times.now, **changes)
-    accounts = {uid: stated(play, now=MINUTE) for uid in "bc"} | {"a": Account(msgspec.structs.replace(times, now=now))}
-    found = asked(play, MINUTE, accounts)
-    (note,) = notes(found)
-    assert text in note
-    of_another_round = not note.startswith("Partly")
-    doing = next(each.doing for each in found.sites if each.site == "a")
-    assert doing == (None if of_another_round else "train"), "what it does in another round says nothing of this one"
-
-
-def test_of_a_closed_round_it_is_said_who_has_no_record_of_it_or_has_not_seen_its_end() -> None:
-    whole, open_still = record(Span("train", 0, 8000)), RoundTimes("contract", 1, 11, 500)
-    found = closed({"a": whole, "b": Account(Times(99_000)), "c": Account(Times(99_000, open_still))})
-    no_record, partly = notes(found)
-    assert no_record.startswith("From the ledger alone for b: its SL has no record of this round")
-    assert partly.startswith(
-        "Partly from the ledger alone for c: its SL has not seen the end of this round yet. What to"
-    )
-    assert [(each.site, bool(each.why)) for each in found.sites] == [("a", False), ("b", True), ("c", False)]
-
-
 # --- closed rounds --------------------------------------------------------------------------------------------------
-
-
-def closed(accounts: Mapping[str, Account], leaders: tuple[tuple[int, str], ...] = ((0, "a"),)) -> Explanation:
-    """Round 11 of a, b, c: from 0 to 42 s; b was in first, c last after 8 s; frozen then."""
-    play = Play("a", "b", "c")
-    moments = Moments(0, {"a": 5000, "b": 3000, "c": 8000}, list(leaders), 8000, 42_000)
-    return explain_closed(Evidence(Chain().world, play.state, moments, 99_000, accounts), 11)
-
-
-def record(*spans: Span) -> Account:
-    return Account(Times(99_000, rounds=(RoundTimes("contract", 1, 11, 500, spans, ended=41_900),)))
 
 
 def test_the_time_of_a_closed_round_is_shared_out_without_remainder() -> None:

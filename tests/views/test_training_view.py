@@ -176,7 +176,7 @@ def test_members_that_cannot_fetch_the_latest_model_are_not_blamed_but_its_holde
     assert f"{first} (cannot fetch the latest model from site-1, at 10.99.0.1:39999)" in text
     assert f"{second} (cannot fetch the latest model from site-1, at 10.99.0.1:39999)" in text
     play.set_attendance(holder, "lost")
-    assert f"{first} (can get the latest model from nobody)" in waiting_text(waiting(play.state), {})
+    assert f"{first} (nobody can give it the latest model)" in waiting_text(waiting(play.state), {})
 
 
 def test_members_without_the_base_of_a_round_are_named_with_that_reason() -> None:
@@ -187,7 +187,7 @@ def test_members_without_the_base_of_a_round_are_named_with_that_reason() -> Non
     play.void()
     play.missing("a", number=play.round.number - 1)
     text = waiting_text(waiting(play.state), {})
-    assert text.endswith("waiting for a (can get the latest model from nobody), b, c")
+    assert text.endswith("waiting for a (nobody can give it the latest model), b, c")
 
 
 def test_a_leader_whose_last_result_others_could_not_fetch_is_named_with_its_address_while_it_merges() -> None:

@@ -5,7 +5,7 @@ models it is sent and logs which sites are waited for. Reading has no time-out o
 peers waits by design, the SL reports for which, and its death ends the stream. Sending has one: an SL that does not
 read is broken.
 
-An SL that dies is waited for: when it is back, the session is opened again and the current request repeated, byte for
+An SL that dies is waited for: when it is back, the session is opened again and the current request sent again, byte for
 byte. While training goes on between two requests nothing waits for it, but the session is opened again all the same, so
 that the swarm knows of this process.
 

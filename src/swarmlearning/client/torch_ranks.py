@@ -2,8 +2,8 @@
 
 Each exchange begins with all ranks comparing which one it is: a rank that is somewhere else, because hooks are not
 called equally often everywhere, ends the exchange for all before anything of it can be mistaken for another's. Then
-rank 0 repeats to the others what it receives: each merged model, which they load and evaluate at the same time, and the
-answer or the failure that ends the exchange. While it waits for other sites it keeps signalling.
+rank 0 passes on to the others what it receives: each merged model, which they load and evaluate at the same time, and
+the answer or the failure that ends the exchange. While it waits for other sites it keeps signalling.
 
 It does so in a process group of its own over gloo, because NCCL moves nothing that is not on a GPU. No rank waits there
 longer than `SWARM_RANK_SECONDS` for a rank that does not come.

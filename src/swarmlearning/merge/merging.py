@@ -203,7 +203,7 @@ def _common_header(
             elif first_bytes(source.path, len(base_header)) == base_header:
                 headers[source.uid] = source.coding.header
             else:  # it is left out where rounds are merged in slices, too
-                text = "its header is another one than that of the model which it changes"
+                text = "its header differs from that of the model that it changes"
                 unusable[source.uid] = Exclusion(source.uid, Reason.STRUCTURE, text)
         except TensorFileError as error:
             # The reason goes on the ledger, a path on this machine does not.

@@ -94,7 +94,7 @@ def caps_of(text: str, name: str = "--max-mbit") -> Caps:
 
 def _rule(word: str, name: str) -> _Rule:
     if (found := _RULE.fullmatch(word)) is None:
-        raise CapError(f"{name}: {word[:50]!r} is no limit of bandwidth; give {_FORMS}")
+        raise CapError(f"{name}: {word[:50]!r} is not a bandwidth limit; give {_FORMS}")
     rates = Rates(_bytes(found[1], word, name), _bytes(found[2] or found[1], word, name))
     if found[3] is None:
         return _Rule(rates, 0, _DAY)
@@ -119,5 +119,5 @@ def _bytes(text: str, word: str, name: str) -> int:
 def _minute(hour: str, minute: str, word: str, name: str) -> int:
     found = int(hour) * 60 + int(minute)
     if found > _DAY or int(minute) > 59:
-        raise CapError(f"{name}: {hour}:{minute} in {word!r} is no time of day; give 00:00 to 24:00")
+        raise CapError(f"{name}: {hour}:{minute} in {word!r} is not a time of day; give 00:00 to 24:00")
     return found

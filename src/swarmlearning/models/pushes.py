@@ -129,7 +129,7 @@ class PushReceiver:
         try:
             info = ModelDigest.from_bytes(bytes(data))
         except DigestError as error:
-            raise _Refused(422, f"this is no chunk list: {error}") from error
+            raise _Refused(422, f"this is not a chunk list: {error}") from error
         if info.root != digest:
             raise _Refused(422, "this is the chunk list of another model")
         if info.layout != pushable.layout:

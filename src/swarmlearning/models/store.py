@@ -129,7 +129,7 @@ class TensorStore:
     async def adopt(self, path: Path, pin: Pin | None = None, format: Format = 1) -> ModelDigest:
         """Digests a complete model file and moves it into the store; the model is added to `pin`.
 
-        `format`: that of its name. `path` is gone afterwards. Raises `StoreError` when it is no regular file, cannot
+        `format`: that of its name. `path` is gone afterwards. Raises `StoreError` when it is not a regular file, cannot
         be read, or does not fit on the disk.
         """
         return await asyncio.to_thread(self._adopt, path, pin, format)
@@ -306,7 +306,7 @@ class TensorStore:
         try:
             # A link planted by the process that wrote it would make this node serve a file of its own.
             if not stat.S_ISREG(path.lstat().st_mode):
-                raise StoreError(f"{path} is no regular file; write the model itself there")
+                raise StoreError(f"{path} is not a regular file; write the model itself there")
             info = digest_file(path, format=format)
         except (OSError, DigestError) as error:
             raise StoreError(f"cannot read the model file {path}: {error}") from error
@@ -386,7 +386,7 @@ class TensorStore:
 
 def _checked(digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
-        raise StoreError(f"{digest[:80]!r} is no model digest; one has 64 lower-case hex digits")
+        raise StoreError(f"{digest[:80]!r} is not a model digest; one has 64 lower-case hex digits")
     return digest
 
 

@@ -6,7 +6,7 @@ from swarmlearning.ledger.bodies import Exclusion
 from swarmlearning.ledger.contracts.training.submissions import Submission
 from swarmlearning.rounds.events import FetchCode
 
-MISSHAPEN: Final = "its file is not such as this training merges in this round"
+MISSHAPEN: Final = "its file is not laid out like those that this round merges"
 
 
 def kept_back_exclusion(entry: Submission, contributors: int) -> Exclusion:

@@ -146,7 +146,7 @@ class Leading:
         facts = self._facts
         holders: dict[str, list[str]] = {}
         spared = self._spared(current)
-        # Who submits a model first is tried first: one that repeats another's digest does not come between.
+        # Who submits a model first is tried first: one that submits another's digest does not come between.
         for entry in sorted(entries, key=lambda entry: (entry.at_ms, entry.uid)):
             if entry.weight > 0 and entry.digest not in spared:
                 holders.setdefault(entry.digest, []).append(entry.uid)
@@ -164,7 +164,7 @@ class Leading:
 
     def _in_turn(self, current: Round, digest: str, holders: tuple[str, ...]) -> tuple[str, ...]:
         """The members that have submitted one model, in the order in which they are tried: the next comes first once
-        the model should long have come. One that only repeats the digest of another could drip, and stall all."""
+        the model should long have come. One that only states the digest of another could drip, and stall all."""
         facts, turns = self._facts, self._turns.get(digest, 0)
         if len(holders) > 1:
             limit = self._settings.result_seconds(facts.model_size(current), usual=0.0, voids=turns)

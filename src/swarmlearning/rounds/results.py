@@ -66,8 +66,8 @@ class Results:
     # --- having it --------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Has the copy here checked where others can get the result from nobody although it is here: with each that
-        reports so, and now and then as long as any does."""
+        """Has the copy here checked where others report that nobody can give them the result, although it is here: with
+        each that reports so, and now and then as long as any does."""
         facts, result = self._facts, self._facts.training.result
         others = tuple(uid for uid in result.missing if uid != facts.uid) if result else ()
         if result and others and result.digest in facts.held:

@@ -28,7 +28,7 @@ class SliceMerged(_Frozen, frozen=True):
 
 
 class SliceUnmergeable(_Frozen, frozen=True):
-    """The slice cannot be merged here: the model of this contributor cannot be had, or be merged."""
+    """The slice cannot be merged here: the model of this contributor cannot be fetched, or merged."""
 
     recipe: str
     slice: int

@@ -65,5 +65,5 @@ class Holders:
     def _may_seek(self, uid: str, address: str) -> bool:
         if self._sought.may_seek(uid, address):
             return True
-        logger.warning("%s is not sought at %s: it announces new addresses too often", uid, address)
+        logger.warning("%s is not looked for at %s: it announces new addresses too often", uid, address)
         return False

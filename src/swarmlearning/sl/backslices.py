@@ -79,11 +79,11 @@ class BackSlices:
         except (TransferError, MergeError, Malformed) as error:
             if isinstance(error, TransferError) and (task.others or UNHEARD.issuperset(error.faults)):
                 raise  # the slice as it is would come from them no sooner, and has several times as many bytes
-            logger.info("The change that slice %d is cannot be used, so it is fetched: %s", task.slice, error)
+            logger.info("Slice %d cannot be made of its coded change, so it is fetched whole: %s", task.slice, error)
             return False
         if root != task.root:
             logger.info(
-                "The change that slice %d is gives another one than the ledger states: it is fetched", task.slice
+                "Slice %d, made of its coded change, is not that on the ledger, so it is fetched whole", task.slice
             )
             await self._store.verify(task.coded.base)
         return root == task.root

@@ -61,7 +61,7 @@ def fault_of_change(path: Path, coding: Coding, base: Path) -> str:
     """
     header = coding.header
     if first_bytes(path, header.data_start) != first_bytes(base, header.data_start):
-        raise Malformed("its header is another one than that of the model which it changes", not_finite=False)
+        raise Malformed("its header differs from that of the model that it changes", not_finite=False)
     with path.open("rb", buffering=0) as change, base.open("rb", buffering=0) as before:
         gives = partial(fill, coding, change.fileno(), before.fileno())
         return _first_bad(header, gives, [_reader(before.fileno(), header)])

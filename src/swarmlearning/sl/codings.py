@@ -64,7 +64,7 @@ class Codings:
         if why := misfit(found.layout, layout):
             return why
         same = found.chunks[0] == reference.chunks[0]
-        return "" if same else "its header is another one than that of the other models"
+        return "" if same else "its header differs from that of the other models"
 
 
 def misfit(found: Layout, due: Layout | None) -> str:

@@ -59,7 +59,7 @@ def copy_handed(source: Path, target: Path, size: int) -> None:
     with os.fdopen(descriptor, "rb") as handed, target.open("r+b") as copy:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > size:
-            raise OSError(0, f"it is no regular file of at most {size} bytes", str(source))
+            raise OSError(0, f"it is not a regular file of at most {size} bytes", str(source))
         left = size
         while left and (piece := handed.read(min(left, _PIECE))):
             copy.write(piece)

@@ -169,7 +169,7 @@ class OuterSteps:
         try:
             await get(step.merged, None)
         except TransferError as error:
-            logger.info("What was merged cannot be had, so the result of its step is fetched: %s", error)
+            logger.info("What was merged cannot be fetched, so the result of its step is: %s", error)
             return False
         return True
 

@@ -220,7 +220,7 @@ class SliceWork:
         try:
             await self._fetch_range(base, chunks, sources, info.size)
         except TransferError as error:
-            raise StoreError(f"the base of the round cannot be had: {error}") from error
+            raise StoreError(f"the base of the round cannot be fetched: {error}") from error
 
     def _merge(self, task: MergeSlice, info: ModelDigest, chunks: range, on_read: OnRead) -> SliceMerged:
         """Merges what is here, in a thread. Raises `Unusable`, `MergeError`, `StoreError`."""

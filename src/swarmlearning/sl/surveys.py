@@ -68,7 +68,7 @@ class Surveys:
                         return
         except TimeoutError:
             pass
-        raise TransferError(f"the statistics of slice {task.slice} of {task.recipe[:16]} cannot be had")
+        raise TransferError(f"the statistics of slice {task.slice} of {task.recipe[:16]} cannot be fetched")
 
     async def _ask(self, task: FetchSlice, header: Header, part: Range, source: Source) -> GramPart | None:
         try:

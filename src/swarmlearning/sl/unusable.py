@@ -1,4 +1,4 @@
-"""A contributor whose model cannot be had, or be merged, as those find out who merge a slice of it."""
+"""A contributor whose model cannot be fetched, or merged, as the mergers of its slices find out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from swarmlearning.merge.streaming import ModelMalformed, ModelUnreadable
 
 
 class Unusable(Exception):
-    """The model of this contributor cannot be had, or be merged."""
+    """The model of this contributor cannot be fetched, or merged."""
 
     def __init__(self, uid: str, reason: ExclusionReason, detail: str) -> None:
         super().__init__(detail)

@@ -62,14 +62,14 @@ class WayBack:
             await get(training.change, coding.size)
             return await self._decoded(coding, info, training.change, wanted, pin)
         except (TransferError, _Wrong) as error:
-            logger.info("The change to what was merged is of no use, so the model is fetched: %s", error)
+            logger.info("What was merged cannot be made of its coded change, so it is fetched whole: %s", error)
             return False
 
     async def _decoded(self, coding: Coding, base: ModelDigest, change: str, wanted: str, pin: Pin) -> bool:
-        """Makes the model of base and change. Raises `_Wrong` where it is another one than that wanted."""
+        """Makes the model of base and change. Raises `_Wrong` where that is not the one wanted."""
         store, found = self._store, self._store.digest_info(change)
         if found.layout != coding.layout(base.root) or found.chunks[0] != base.chunks[0]:
-            raise _Wrong("its file is not such as this training has")
+            raise _Wrong("its file is not laid out like this training's changes")
         out, before = store.temporary(), store.path(base.root)
         try:
             await in_thread(lambda read: decode_model(coding, before, store.path(change), out, read), self._on_read)
@@ -86,7 +86,7 @@ class WayBack:
             out.unlink(missing_ok=True)
         if not await store.verify(base.root):
             self._emit(Dropped(base.root))
-        raise _Wrong("with the base it gives another model than the ledger states")
+        raise _Wrong("with the base it gives a model other than that on the ledger")
 
 
 class _Wrong(Exception):

@@ -291,7 +291,7 @@ def _opened(path: Path) -> Iterator[int]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise TensorFileError(f"{path}: is no regular file; write the model itself there")
+                raise TensorFileError(f"{path}: is not a regular file; write the model itself there")
             yield fd
         finally:
             os.close(fd)

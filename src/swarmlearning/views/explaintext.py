@@ -259,12 +259,12 @@ def _left(each: SiteNow) -> str:
 
 def _away(found: Explanation) -> str:
     site = _of(found)
-    since = f" since {clock(site.since_ms)}" if site.since_ms is not None else ""
+    since, at = (f" {word} {clock(site.since_ms)}" if site.since_ms is not None else "" for word in ("since", "at"))
     what = {
-        "lost": f"which is lost{since}: no SN hears its SL",
-        "restarted": f"whose SL was started again{since}: its script has not come back",
-        "ml-lost": f"whose SL is there, but without its script{since}",
-        "left": f"which has left{since}",
+        "lost": f"which has been lost{since}: no SN hears its SL",
+        "restarted": f"whose SL was started again{at}: its script has not come back",
+        "ml-lost": f"whose SL has been without its script{since}",
+        "left": f"which left{at}",
         "other-terms": "which has other terms than the others",
     }.get(site.reason or "", "which is not in")
     return f"{_waits(found)}, {what}; {found.have} models are in, minPeers {found.need}"
@@ -327,7 +327,7 @@ _HEADLINES: Final[dict[Cause, Callable[[Explanation], str]]] = {
     "away": _away,
     "unreachable": _unreachable,
     "unusable": lambda found: f"{_waits(found)}: its model cannot be used, and without it minPeers are not reached",
-    "no-base": lambda found: f"{_waits(found)}: it can get the latest merged model from nobody",
+    "no-base": lambda found: f"{_waits(found)}: nobody can give it the latest merged model",
     "frozen": _frozen,
     "training": _training,
     "hand-over": _working,

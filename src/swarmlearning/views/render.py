@@ -30,7 +30,7 @@ REASONS = {
     "left": "left",
     "unreachable": "others cannot fetch models from it",
     "unusable": "its model cannot be used",
-    "no-base": "can get the latest model from nobody",
+    "no-base": "nobody can give it the latest model",
     "joining": "joins once it holds the latest model",
     "no-start": "gives no model to begin with, by its privacy lock",
 }

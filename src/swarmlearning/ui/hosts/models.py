@@ -116,6 +116,6 @@ def _tell(tell: Tell, path: str, folder: Path, done: int, total: int) -> None:
     users and sessions, too."""
     if shutil.disk_usage(folder).free < SPARED:
         raise MachineError(
-            f"{folder}: less than {SPARED // 2**30} GiB of the disk are free: make room there, and repeat"
+            f"{folder}: less than {SPARED // 2**30} GiB of the disk are free: make room there, and try again"
         )
     tell(STEP, "running", path, done, total)

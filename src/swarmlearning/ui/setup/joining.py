@@ -49,7 +49,7 @@ async def joined(folder: Path, code: JoinCode, tell: Tell) -> str:
                     await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError:
             raise UserError(
-                f"{code.organisation}'s office has not signed within a day: ask there, and repeat this; it goes on"
+                f"{code.organisation}'s office has not signed within a day: ask there, then do this again: it goes on"
             ) from None
     if standing.state != "issued":
         raise UserError(f"this invitation is {standing.state}: ask whoever has sent it for another one")

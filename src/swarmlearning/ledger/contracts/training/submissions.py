@@ -2,7 +2,7 @@
 
 A site with a lock may demand a minimum of contributors: it serves its model only once the contributors of the round are
 fixed and are so many. Members without a model of their own do not count to them: those without weight, those that
-repeat the digest of another, and those that submit the round's base unchanged. Where there are too few, the merge
+state the digest of another, and those that submit the round's base unchanged. Where there are too few, the merge
 leaves its model out, and the site counts to minPeers as one without weight does: it holds up nobody.
 """
 
