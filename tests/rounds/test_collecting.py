@@ -54,4 +54,34 @@ def test_who_states_a_copy_is_asked_and_nobody_else() -> None:
     node.handle(SliceMissing(node.recipe, index, "does not answer in time"))
     play.hold(other, index)
     (fetch,) = fetches(node.advance())
-    assert (fetch.holders, fetch.others, fetch.root) == ((cut, other), (), root(index))
+    assert (fetch.holders, fetch.others, fetch.root) == ((other, cut), (), root(index))
+
+
+def test_a_fetch_that_asks_nobody_who_may_have_the_slice_now_is_begun_anew() -> None:
+    """A site that came back asked a merger that was cut off by then, two slices at a time, though all had them."""
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    cut, *others = play.others(node.uid)
+    index = play.of(cut)[0]
+    play.merge(index)
+    (first,) = fetches(node.advance())
+    play.hold(others[0], index)
+    assert node.advance() == [], "it may come from where it was asked for"
+    play.lose(cut)
+    actions = node.advance()
+    assert Cancel(first) in actions
+    assert [(each.holders, each.others) for each in fetches(actions)] == [((others[0],), ())]
+
+
+def test_who_has_not_answered_is_asked_last_of_those_who_state_a_slice() -> None:
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    cut, other = play.others(node.uid)[:2]
+    first, second, *_ = play.of(cut)
+    play.merge(first)
+    node.advance()
+    node.handle(SliceMissing(node.recipe, first, "does not answer in time"))
+    play.merge(second)
+    play.hold(other, second)
+    (fetch,) = [each for each in fetches(node.advance()) if each.slice == second]
+    assert (fetch.holders, fetch.others) == ((other, cut), ())

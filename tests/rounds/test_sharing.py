@@ -317,7 +317,7 @@ def test_a_slice_is_fetched_at_once_when_another_member_holds_it() -> None:
     play.hold(other, index)
     (fetch,) = node.advance()
     assert isinstance(fetch, FetchSlice)
-    assert fetch.holders == (walled, other)
+    assert fetch.holders == (other, walled)
 
 
 def test_a_slice_that_did_not_come_is_not_tried_at_once_because_others_are_lost_here() -> None:

@@ -55,14 +55,14 @@ def collect(facts: RoundFacts, linking: Linking, current: Round, slicing: Slicin
             facts.timers.pause(pauses)  # what is not wanted meanwhile is cancelled: another is tried first then
             continue
         known.tried[index] = holders
-        turned = _turned(_likeliest_first(facts, each, holders), known.turns.get(index, 0))
+        turned = _turned(_likeliest_first(facts, each, holders, known.unheard), known.turns.get(index, 0))
         coded = Coded(each.change, current.base, back_in(facts.training, current.base)) if each.change else None
         work = FetchSlice(slicing.recipe, index, each.start, each.stop, each.root, turned, coded=coded, others=others)
         facts.work.want(work, facts.now)
 
 
-def _likeliest_first(facts: RoundFacts, found: Slice, holders: Set[str]) -> list[str]:
-    return sorted(holders, key=lambda uid: (uid not in found.roots, place(facts.training, uid)))
+def _likeliest_first(facts: RoundFacts, found: Slice, holders: Set[str], unheard: Set[str]) -> list[str]:
+    return sorted(holders, key=lambda uid: (uid in unheard, uid not in found.roots, place(facts.training, uid)))
 
 
 def _in_turn(facts: RoundFacts, others: Set[str], index: int) -> tuple[str, ...]:

@@ -5,12 +5,15 @@ started; what is under way and was not wanted again is cancelled.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from swarmlearning.rounds.checks import Recheck
 from swarmlearning.rounds.events import Action, Cancel, Carry, Fetch, Merge, Work
 from swarmlearning.rounds.slices import FetchSlice, MergeSlice
+
+ANYBODY: Final = ("",)
 
 
 class WorkUnderWay:
@@ -24,9 +27,11 @@ class WorkUnderWay:
         self._seconds: dict[str, float] = {}
 
     def want(self, work: Work, now: float) -> None:
-        """Starts the work unless it is under way."""
+        """Starts the work unless it is under way; anew where a slice is asked for of nobody that may have it now."""
         purpose = _purpose(work)
         self._wanted.add(purpose)
+        if (before := self._under_way.get(purpose)) is not None and _is_asked_elsewhere(before, work):
+            self._out.append(Cancel(self._under_way.pop(purpose)))
         if purpose not in self._under_way:
             self._under_way[purpose] = work
             if isinstance(work, Fetch):
@@ -90,14 +95,22 @@ class WorkUnderWay:
         self._seconds = {digest: seconds for digest, seconds in self._seconds.items() if digest in needed}
 
 
+def _is_asked_elsewhere(before: Work, work: Work) -> bool:
+    """True if no member that the one fetch asks is asked by the other one: many wait for their turn with a member that
+    is lost by then."""
+    if not isinstance(before, FetchSlice) or not isinstance(work, FetchSlice):
+        return False
+    return {*before.others, *before.holders}.isdisjoint((*work.others, *work.holders))
+
+
 def _purpose(work: Work) -> Work:
     """The work itself, but for the members that something is fetched from, the coded change that it can be made of, and
-    its time: a change of these starts nothing anew."""
+    its time: a change of these starts nothing anew. Whether a slice is asked of anybody is more than such a change."""
     match work:
         case Fetch():
             return msgspec.structs.replace(work, holders=(), begun="")
         case FetchSlice():
-            return msgspec.structs.replace(work, holders=(), coded=None)
+            return msgspec.structs.replace(work, holders=(), others=ANYBODY if work.others else (), coded=None)
         case MergeSlice():
             return msgspec.structs.replace(work, seconds=0.0)
         case _:
