@@ -156,6 +156,23 @@ def test_where_one_does_not_give_what_it_has_stated_another_is_asked_and_the_sli
     assert {fetch.holders, other.holders} == {(second,), (mute,)}
 
 
+def test_a_leader_that_is_to_survey_a_slice_of_which_it_has_statistics_surveys_it_all_the_same() -> None:
+    """Else nobody could fetch them once another one leads: their merger is lost, and no copies of them are served."""
+    play = surveying()
+    lost = not_leading(play)
+    play.merge(*play.of(lost))
+    node = Sharer(play, play.leader)
+    had = play.of(lost)
+    for index in had:
+        node.handle(SliceFetched(node.recipe, index, root(index)))
+    play.lose(lost)
+    own = [index for index in play.of(node.uid) if index in had]
+    actions = node.advance()
+    assert own
+    assert set(own) <= set(of(MergeSlice, actions))
+    assert sent(actions) == []
+
+
 def test_what_was_gathered_and_is_gone_is_fetched_again() -> None:
     play = surveying()
     node, _ = gathered(play)

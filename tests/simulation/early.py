@@ -1,15 +1,17 @@
-"""A leader that would publish before its round's slices are held is refused: no honest leader tries. It is tried with
-the contract alone, and ordered nowhere."""
+"""A leader that would publish before its round's slices are held is refused, and so is one whose result has other
+coefficients or contributors than the ledger says: no honest leader tries. It is tried with the contract alone, and
+ordered nowhere."""
 
 import random
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from simulation.models import name
+from simulation.occasions import refusal
+from simulation.slicerules import lacking
 from simulation.violation import require
 from swarmlearning.ledger.bodies import Contribution, Exclusion, Publish, Receipt
-from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training import publishing as contract
-from swarmlearning.ledger.contracts.training.assigning import mergers
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.slices import Slicing
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 TRIED: Final = 0.1
 """The probability that a result is stated too early with a block after which slices are lacking."""
+TRIED_WHOLE: Final = 0.3
+"""The probability that a leader tries to state another result with a block after which none are."""
 
 
 class EarlyResults:
@@ -36,26 +40,29 @@ class EarlyResults:
         found = slicing_of(state, current.number) if current else None
         if current is None or found is None or current.phase != "frozen" or not current.leader or self._swarm.outer:
             return
-        if not (lacking := _lacking(state, found, current.leader)) or self._dice.random() >= TRIED:
-            return
-        self._swarm.struck["result that is published too early"] += 1
-        try:
-            contract.publish(state, _result(state, current, found), current.leader, self._swarm.log.head.time_ms)
-        except Rejection:
-            return
-        require(False, f"{current.leader} may publish round {current.number}: slices {lacking} are held by nobody else")
+        if without := lacking(state, found, current.leader):
+            if self._dice.random() < TRIED:
+                result = _result(state, current, found)
+                self._try(result, current.leader, f"too early: slices {without} are held by nobody else")
+        elif self._dice.random() < TRIED_WHOLE:
+            self._try_other(state, current.leader, _result(state, current, found))
 
+    def _try_other(self, state: Training, leader: str, result: Publish) -> None:
+        """States other results than this one, which may be stated."""
+        parts, terms = result.receipt.contributions, state.terms
+        if terms is None or len(parts) < max(terms.min_peers, self._swarm.min_peers):
+            return  # some have left
+        why = refusal(self._swarm, leader, result)
+        require(why is None, f"{leader} may not publish round {result.round}: {why}")
+        if terms.merge_method == "geomedian" and len(parts) > 1:
+            self._try(_turned(result), leader, "with coefficients of its own")
+        if len(parts) > terms.min_peers:
+            self._try(_without_last(result), leader, f"without {parts[-1].uid}, whom nobody has accused")
 
-def _lacking(state: Training, found: Slicing, leader: str) -> list[int]:
-    """The slices that nobody has stated, or no other live member holds from which others can fetch, if there is any; a
-    leader that was deposed before does not wait for copies."""
-    assert state.round is not None
-    others = set(mergers(state, found)) - {leader} if leader not in state.round.deposed else set()
-    return [
-        index
-        for index, each in enumerate(found.slices)
-        if not each.root or (others and others.isdisjoint(each.holders))
-    ]
+    def _try(self, result: Publish, leader: str, how: str) -> None:
+        self._swarm.struck["result that is published too early" if "early" in how else "result of its own"] += 1
+        refused = refusal(self._swarm, leader, result) is not None
+        require(refused, f"{leader} may publish round {result.round} {how}")
 
 
 def _result(state: Training, current: Round, found: Slicing) -> Publish:
@@ -70,3 +77,19 @@ def _result(state: Training, current: Round, found: Slicing) -> Publish:
     ]
     receipt = Receipt(state.terms.merge_method if state.terms else "mean", tuple(parts), tuple(left_out.values()))
     return Publish(current.number, current.term, name("too early", found.recipe), 1, receipt)
+
+
+def _turned(result: Publish) -> Publish:
+    """The same with each model's coefficient at the next one, and others than before."""
+    parts = result.receipt.contributions
+    shares = [one.coefficient for one in parts]
+    shares = [*shares[1:], shares[0]] if len(set(shares)) > 1 else [shares[0] + 1, shares[1] - 1, *shares[2:]]
+    turned = tuple(msgspec.structs.replace(one, coefficient=share) for one, share in zip(parts, shares, strict=True))
+    return msgspec.structs.replace(result, receipt=msgspec.structs.replace(result.receipt, contributions=turned))
+
+
+def _without_last(result: Publish) -> Publish:
+    *parts, last = result.receipt.contributions
+    out = (*result.receipt.exclusions, Exclusion(last.uid, "non-finite", ""))
+    receipt = msgspec.structs.replace(result.receipt, contributions=tuple(parts), exclusions=out)
+    return msgspec.structs.replace(result, receipt=receipt)

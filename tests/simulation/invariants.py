@@ -7,11 +7,13 @@ from simulation import wayback
 from simulation.checks import CheckWitness
 from simulation.coded import CodedWitness
 from simulation.early import EarlyResults
+from simulation.forbidden import Forbidden
 from simulation.ledger import CONTRACT
 from simulation.outersteps import StepWitness
 from simulation.reads import Reads
 from simulation.slices import BROKEN_PAIR
 from simulation.slicewitness import SliceWitness
+from simulation.slicework import WorkWitness
 from simulation.unsigned import papers
 from simulation.violation import Violation, require
 from swarmlearning.ledger.bodies import AnnotateRun, Back, Depose, HideRun, Lost, Publish, Revoke, Submit, TagRun, Void
@@ -60,6 +62,8 @@ class Witness:
         self.checks = CheckWitness(swarm)
         self._reads = Reads(swarm)
         self._early = EarlyResults(swarm)
+        self._forbidden = Forbidden(swarm)
+        self.work = WorkWitness(swarm)
 
     def block(self, entry: SignedTransaction) -> None:
         """The newest block."""
@@ -98,10 +102,12 @@ class Witness:
                 self._voided(before, after, number)
         self._advanced(before, after)
         self.slices.advanced(before, after, sender, body)
+        self.work.advanced(before, body)
         self.checks.advanced(before, after, sender, body)
         if self._swarm.sliced:
             self._reads.advanced(before, after, sender, body)
             self._early.advanced(after)
+            self._forbidden.advanced(after, self.slices.taken_in(after))
         self.steps.advanced(before, after)
         if sender in self._swarm.intruders or sender.endswith("-op"):
             self._intruded(before, after, sender, body)
@@ -301,6 +307,7 @@ class Witness:
             twice = work in site.work
         else:
             twice = any(isinstance(one, type(work)) for one in site.work)
+        self.work.begins(site, work)
         if twice:
             raise Violation(f"{site.uid} begins {type(work).__name__} beside another: {work}")
 

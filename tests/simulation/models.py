@@ -81,6 +81,8 @@ class Task:
         """Ends it with this event."""
         self.site.ended(self)
         self.site.tell(event)
+        if isinstance(event, LocalFailure) and not self.cancelled:
+            self.site.swarm.witness.work.failed(self.site, self.work)
 
 
 def begin(site: "Site", work: Work) -> Task:

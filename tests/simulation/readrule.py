@@ -5,7 +5,6 @@ from collections.abc import Iterable
 
 from swarmlearning.ledger.bodies import Check
 from swarmlearning.ledger.contracts.training.checks import Checks
-from swarmlearning.ledger.contracts.training.serving import rounds_of
 from swarmlearning.ledger.contracts.training.slices import Slicing
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
@@ -75,6 +74,12 @@ class ReadRule:
         if not _stands(state, checks) or holder not in {one.uid for one in checks.recipe.contributors}:
             return []
         return [(part.start, part.stop) for part in checks.parts if part.uid == reader]
+
+
+def rounds_of(state: Training) -> list[Round]:
+    """The round in progress, and that of the standing result."""
+    rounds = [state.round] if state.round else []
+    return [*rounds, state.result.closed] if state.result else rounds
 
 
 def _stands(state: Training, checks: Checks) -> bool:

@@ -6,13 +6,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 from unittest.mock import patch
 
-from simulation.readrule import ReadRule
+from simulation.readrule import ReadRule, rounds_of
 from simulation.violation import require
 from swarmlearning.ledger import access
 from swarmlearning.ledger.access import Peer
 from swarmlearning.ledger.contracts import network
 from swarmlearning.ledger.contracts.network import Node
-from swarmlearning.ledger.contracts.training.serving import rounds_of
 from swarmlearning.ledger.contracts.training.slices import UNITS
 from swarmlearning.ledger.contracts.training.state import Training
 from swarmlearning.ledger.world import World

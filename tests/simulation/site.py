@@ -181,6 +181,8 @@ class Site(Living):
             self.swarm.witness.coded.shows(self, training)
         leader = training.round.leader if training.round else ""
         self.tell(ChainAdvanced(training, height, network.last_height(self.swarm.log.chains[height].world, leader)))
+        if self.machine is not None:
+            self.swarm.witness.work.decided(self)
 
     def tell(self, event: Event) -> None:
         """Hands an event to the machine and performs its actions."""
@@ -214,6 +216,7 @@ class Site(Living):
     def _perform(self, action: Action) -> None:
         match action:
             case Send(body):
+                self.swarm.witness.work.sends(self, body)
                 self.link.send(body, self.decided_on)
             case (
                 Fetch()

@@ -196,6 +196,7 @@ def _got_range(task: "Task", work: MergeSlice, holder: "Site", rest: list[str]) 
 
 def _cannot(task: "Task", work: MergeSlice, uid: str, reason: ExclusionReason) -> None:
     task.site.swarm.note(task.site.uid, f"cannot merge slice {work.slice}: {uid} {reason}")
+    task.site.swarm.witness.work.cannot(task.site, work)
     task.end(SliceUnmergeable(work.recipe.name, work.slice, Exclusion(uid, reason, "")))
 
 
@@ -228,6 +229,7 @@ def _merge(task: "Task", work: MergeSlice) -> None:
     else:
         site.store.put_slice(work.recipe.name, work.slice, root)
         site.store.put_slice(slices.change_name(work.recipe.name), work.slice, change)
+    swarm.witness.work.merged(site, work, root)
     task.end(SliceMerged(work.recipe.name, work.slice, root, change))
 
 
@@ -261,12 +263,19 @@ def _fetch(task: "Task", work: FetchSlice, holders: list[str]) -> None:
             holder.at(0.0, lambda: holder.tell(SlicesLost(work.recipe)))
         task.at(models.REFUSED_SECONDS, lambda: _fetch(task, work, rest))
     elif holder.trickling:
-        task.job(models.CONNECT_SECONDS if rest else models.DRIPPING_SECONDS, lambda: _fetch(task, work, rest))
+        others = rest and (holder.uid in work.others or not _keeps_waiting(holder))
+        task.job(models.CONNECT_SECONDS if others else models.DRIPPING_SECONDS, lambda: _fetch(task, work, rest))
     else:
         coded = _is_of_use(site, work, holder)
         size = share_of(work) * (wayback.OF_A_MODEL if coded else 1.0)
         seconds = (holder.plan.transfer + site.plan.transfer) * size
         task.job(seconds, lambda: _fetched(task, work, holder, rest, coded=coded))
+
+
+def _keeps_waiting(holder: "Site") -> bool:
+    """Whether nobody who fetches what it says that it has turns to another one by itself: each second site that
+    trickles does so."""
+    return int(sha256(f"keeps waiting {holder.uid} {holder.swarm.seed}".encode()).hexdigest(), 16) % 2 == 0
 
 
 def _is_of_use(site: "Site", work: FetchSlice, holder: "Site") -> bool:
@@ -307,6 +316,7 @@ def _fetch_statistics(task: "Task", work: FetchSlice, holders: list[str]) -> Non
     """Requests from one after the other its statistics of the slice."""
     site, swarm = task.site, task.site.swarm
     if not holders:
+        swarm.witness.work.missing(site, work)
         task.end(SliceMissing(work.recipe, work.slice, "nobody could give the statistics of it"))
         return
     uid, *rest = holders
@@ -348,7 +358,7 @@ def _weigh(task: "Task", work: WeighModels) -> None:
         for index, root in enumerate(work.roots)
     ):
         found = weighed(work.recipe, work.roots)
-        task.site.swarm.witness.slices.weighs(task.site, work, found)
+        task.site.swarm.witness.slices.weighs(found)
         task.end(found)
     else:
         task.end(SlicesLost(recipe))

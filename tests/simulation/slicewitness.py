@@ -5,27 +5,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simulation import slices
+from simulation.cuts import CutWitness
+from simulation.givenon import check_counting, check_given_on
 from simulation.models import name
+from simulation.slicerules import able, contributors, counting, holding, lacking, unable
 from simulation.violation import require
 from simulation.wayback import change_of
 from swarmlearning.ledger.bodies import Held, OpenSession, Publish, Reassign, ReportFault, Sliced, Weigh
-from swarmlearning.ledger.contracts.training.assigning import mergers, unable_to
 from swarmlearning.ledger.contracts.training.majorities import all_hold
 from swarmlearning.ledger.contracts.training.recipes import recipe_of
 from swarmlearning.ledger.contracts.training.serving import readable_slices, rounds_of
-from swarmlearning.ledger.contracts.training.sizes import model_size
-from swarmlearning.ledger.contracts.training.slices import (
-    LEAST_CHUNK,
-    MOST_MERGERS,
-    UNITS,
-    Recipe,
-    Slicing,
-    units_read,
-)
+from swarmlearning.ledger.contracts.training.slices import UNITS, Recipe, Slicing, roots_of, units_read
 from swarmlearning.ledger.contracts.training.slicing import open_slicing, slicing_of
 from swarmlearning.ledger.contracts.training.state import Round, Training
 from swarmlearning.rounds.events import Fetch
-from swarmlearning.rounds.slices import Assemble, MergeSlice, Weighed, WeighModels
+from swarmlearning.rounds.slices import Assemble, MergeSlice, Weighed
 
 if TYPE_CHECKING:
     from simulation.site import Site
@@ -45,6 +39,8 @@ class SliceWitness:
         self._spoken: defaultdict[str, set[str]] = defaultdict(set)
         self._stated: dict[tuple[str, int], dict[str, str]] = {}
         self._found: set[tuple[str, tuple[int, ...], bool]] = set()
+        self._cuts = CutWitness()
+        self._parts: dict[str, dict[str, str]] = {}
         self._weighed: dict[tuple[int, int, str, tuple[tuple[str, str], ...]], tuple[int, tuple[int, ...]]] = {}
 
     def advanced(self, before: Training, after: Training, sender: str, body: object) -> None:
@@ -57,15 +53,21 @@ class SliceWitness:
                 self._check_excluded(before, after, slicing, sender, body)
                 self._check_cut(slicing)
                 self._check_statements(slicing, sender if isinstance(body, OpenSession) else "")
-            self._check_given_on(after, slicing)
+                check_counting(slicing_of(before, slicing.round), slicing)
+            check_given_on(before, after, slicing)
             self._check_weighed(after, slicing)
             current = after.round
-            if current is not None and current.number == slicing.round and slicing.recipe not in self._results:
+            if current is None or current.number != slicing.round:
+                continue
+            if slicing.recipe not in self._results:
                 recipe = recipe_of(after, current, slicing)
                 require(recipe.name == slicing.recipe, f"the slices of round {slicing.round} are of another recipe")
                 require(recipe.survey == slicing.survey, f"a survey of round {slicing.round} is of another recipe")
                 roots = () if recipe.survey else _roots(recipe, slicing)
                 self._results[slicing.recipe] = (slices.true_result(recipe), roots)
+                self._parts[slicing.recipe] = {one.uid: one.digest for one in recipe.contributors}
+            parts, known = contributors(current, slicing), self._parts[slicing.recipe]
+            require(parts == known, f"round {slicing.round} is merged of {sorted(known)}, and not of {sorted(parts)}")
 
     def _check_said(self, before: Training, after: Training, sender: str, body: object) -> None:
         """Who has merged a slice was to do so; what an honest site states is true."""
@@ -81,6 +83,9 @@ class SliceWitness:
                 require(not honest or root == self.true_root_of(recipe, index, sender), what)
                 base = _round_of(before, number).base
                 require(not honest or change in ("", change_of(base, root)), f"{what}: its change gives something else")
+            case Held(round=number, slices=indexes, roots=said) if site is None:
+                counts = roots_of(_the(before, number).slices, indexes)
+                require(said == counts, f"{sender} holds other slices of round {number} than count")
             case Held(round=number, recipe=recipe, slices=indexes) if site is not None:
                 for index in indexes:
                     known = {each for each, uids in _the(after, number).slices[index].copies.items() if sender in uids}
@@ -102,7 +107,7 @@ class SliceWitness:
     def _check_taken(self, before: Training, after: Training, sender: str, body: Reassign) -> None:
         """A leader takes a slice once a term, and gets it only where no other can; who lacks one has asked all."""
         known, slicing = _the(before, body.round), slicing_of(after, body.round)
-        left = [set(mergers(before, known)) - _asked(known, index) for index in body.slices]
+        left = [able(before, known) - _asked(known, index) for index in body.slices]
         if slicing is None or sender in {*slicing.lacked_by} - {*known.lacked_by}:
             require(
                 not all(left), f"{sender} lacks slices {body.slices} of round {body.round}: {left} could merge them"
@@ -133,9 +138,15 @@ class SliceWitness:
             by = {each.by for each in known.faults if each.uid == uid}
             if isinstance(body, ReportFault) and body.exclusion.uid == uid:
                 by.add(sender)
-            able = set(mergers(before, known)) & set(mergers(after, known)) - {uid} - self._silent(after, known.recipe)
-            blocked = any(able <= unable_to(known, index) | {sender} for index in range(len(known.slices)))
-            require(len(by) > 1 or len(able) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
+            there = able(before, known) & able(after, known) - {uid} - self._silent(after, known.recipe)
+            blocked = any(there <= unable(known, index) | {sender} for index in range(len(known.slices)))
+            require(len(by) > 1 or len(there) < 3 or blocked, f"{uid} is left out by the word of {sorted(by)}")
+        current, most = after.round, after.terms.min_peers if after.terms else 0
+        if fresh and current is not None and current.number == slicing.round:
+            left = current.submissions.keys() - {each.uid for each in slicing.excluded}
+            require(len(left) >= most, f"round {slicing.round} goes on with {sorted(left)}, too few")
+        out = {each.uid for each in slicing.excluded} & {each.uid for each in slicing.faults}
+        require(not out, f"faults of {out} count on, which are left out of round {slicing.round}")
 
     def _silent(self, state: Training, recipe: str) -> set[str]:
         """Returns those from whom a former leader has taken a slice, and who have said nothing of these models."""
@@ -158,13 +169,8 @@ class SliceWitness:
         said = (body.recipe, body.coefficients, body.again)
         require(site is None or said in self._found, f"{what}, and has found other coefficients")
 
-    def weighs(self, site: "Site", work: WeighModels, found: Weighed) -> None:
-        """A leader has found coefficients, from the statistics that mergers have stated."""
-        slicing = slicing_of(self._swarm.log.training(site.decided_on), work.recipe.round)
-        if slicing is not None and slicing.recipe == work.recipe.name:
-            for index, root in enumerate(work.roots):
-                stated = slicing.slices[index].statistics.values()
-                require(root in stated, f"{site.uid} weighs models by what nobody has stated of slice {index}")
+    def weighs(self, found: Weighed) -> None:
+        """A leader has found coefficients."""
         self._found.add((found.recipe, found.coefficients, found.again))
 
     def _check_weighed(self, state: Training, slicing: Slicing) -> None:
@@ -180,6 +186,14 @@ class SliceWitness:
         else:
             require(known == (slicing.survey, shares), f"the coefficients of round {slicing.round} have changed")
 
+    def taken_in(self, state: Training) -> frozenset[int]:
+        """The slices that a leader has taken from mergers in the present term."""
+        current = state.round
+        if current is None:
+            return frozenset()
+        term = current.opened_ms, current.number, current.term
+        return frozenset(index for *taken, index in self._taken if tuple(taken) == term)
+
     def true_root_of(self, recipe: str, index: int, uid: str = "") -> str:
         """Returns the name of the slice as everybody merges it who does not lie; in a survey, of this one's
         statistics."""
@@ -190,6 +204,10 @@ class SliceWitness:
         """A lost slice of the standing result can be merged again: contributions are kept until all have it."""
         training = self._swarm.log.training(site.decided_on)
         result = training.result
+        gone = {
+            each.recipe for each in training.slicings if not each.over and site.store.slices.get(each.recipe)
+        }.difference(kept)
+        require(not gone, f"{site.uid} tidies away slices of a round that is not over")
         if result is None or open_slicing(training, result.closed.number) is None:
             return
         own = result.closed.submissions.get(site.uid)
@@ -212,7 +230,7 @@ class SliceWitness:
         known, slicing = slicing_of(before, was.number), slicing_of(after, now.number)
         if known is None or was.submissions != now.submissions or was.voids != now.voids:
             return
-        there = bool(mergers(after, known)) and bool(_contributors(after, now, known, body))
+        there = bool(able(after, known)) and bool(_contributors(after, now, known, body))
         collected = now.unreachable != was.unreachable
         lost = bool(known.lacked_by) or isinstance(body, Reassign)  # of which the latter is checked
         require(slicing is not None or not there or collected or lost, f"the slices of round {now.number} are gone")
@@ -222,7 +240,7 @@ class SliceWitness:
         known = slicing_of(before, slicing.round)
         fresh = known is None or len(known.slices) != len(slicing.slices)
         if fresh:
-            self._check_shares(after, slicing)
+            self._cuts.cut(after, slicing)
         for one, other in zip(known.slices, slicing.slices, strict=True) if known and not fresh else ():
             forgotten = {one.merger, *one.former} - {other.merger, *other.former}
             require(not forgotten, f"that {forgotten} may have read a slice of round {slicing.round} is forgotten")
@@ -237,33 +255,11 @@ class SliceWitness:
                     spare = self._spare(after, slicing, index)
                     require(not spare, f"{uid} reads all of round {slicing.round}, and {spare} could have merged")
 
-    def _check_given_on(self, state: Training, slicing: Slicing) -> None:
-        """Slices of a lost merger go to others at once, where these lack them and can merge them."""
-        lost = {each.merger for each in slicing.slices if not _is_there(state, each.merger)}
-        result = state.result
-        if not lost or (result is not None and result.closed.number == slicing.round and result.holders):
-            return
-        able = set(mergers(state, slicing))
-        for index, each in enumerate(slicing.slices):
-            if each.merger in lost and able.isdisjoint(each.holders):
-                takers = sorted(able - unable_to(slicing, index))
-                require(not takers, f"slice {index} stays with {each.merger}, which is lost, and not with {takers}")
-
-    def _check_shares(self, state: Training, slicing: Slicing) -> None:
-        """Nobody gets more than twice the mean share by its own word."""
-        able = [uid for uid in mergers(state, slicing) if state.members[uid].present]
-        assert state.round is not None
-        chunks = -(-model_size(state, state.round) // LEAST_CHUNK)
-        most = 2 * UNITS / max(1, min(len(able), MOST_MERGERS, chunks)) + 2
-        for uid in able:
-            require(units_read(slicing, uid) <= most, f"{uid} is to merge far more than others: {slicing.slices}")
-
     def _spare(self, state: Training, slicing: Slicing, index: int) -> list[str]:
         """Returns who could have been given this slice in the place of its merger, and would not have read all."""
         found, leader = slicing.slices[index], state.round.leader if state.round else ""
-        out = found.readers | unable_to(slicing, index) | {leader}
-        able = [uid for uid in mergers(state, slicing) if uid not in out]
-        return [uid for uid in able if units_read(slicing, uid) + found.units < UNITS]
+        others = able(state, slicing) - unable(slicing, index) - {found.merger, *found.former, leader}
+        return [uid for uid in sorted(others) if units_read(slicing, uid) + found.units < UNITS]
 
     def _check_cut(self, slicing: Slicing) -> None:
         edges = [0, *(each.stop for each in slicing.slices)]
@@ -337,12 +333,11 @@ class SliceWitness:
         if not any(site.lies for site in self._swarm.sites.values()) and not self._swarm.intruders:
             merged = body.step.merged if body.step else body.result
             require(merged == self._results[slicing.recipe][0], f"{what} depends on who has merged")
-        others = set(mergers(before, slicing)) - {sender} if sender not in current.deposed else set[str]()
+        without = lacking(before, slicing, sender)
+        require(not without, f"{what}: of slices {without} nobody has decided what they are, or nobody else holds them")
+        others = able(before, slicing) - {sender} if sender not in current.deposed else set[str]()
         for index, each in enumerate(slicing.slices):
-            counts = sorted(Counter(each.roots.values()).values())
-            open_still = not each.ruled and len(counts) > 1 and counts[-1] == counts[-2]
-            require(not open_still, f"{what}: nobody has decided what slice {index} is")
-            kept = [uid for uid in others & each.holders if self._keeps(uid, slicing, index)]
+            kept = [uid for uid in others & holding(each) if self._keeps(uid, slicing, index)]
             require(bool(kept) or not others, f"{what}: nobody else keeps slice {index}")
 
     def _keeps(self, uid: str, slicing: Slicing, index: int) -> bool:
@@ -351,7 +346,7 @@ class SliceWitness:
             return True  # whatever it says
         if site.store.full or site.store.corrupt or any(uid == of for of, _ in self._swarm.witness.damaged):
             return True
-        return site.store.has_slice(slicing.recipe, index, slicing.slices[index].root)
+        return site.store.has_slice(slicing.recipe, index, counting(slicing.slices[index]))
 
 
 def _contributors(state: Training, current: Round, known: Slicing, body: object) -> set[str]:
@@ -365,7 +360,7 @@ def _contributors(state: Training, current: Round, known: Slicing, body: object)
 def _asked(known: Slicing, index: int) -> set[str]:
     """Returns who merges a slice, has stated it, or has said that it cannot merge it."""
     found = known.slices[index]
-    return {found.merger, *found.roots, *found.statistics} | unable_to(known, index)
+    return {found.merger, *found.roots, *found.statistics} | unable(known, index)
 
 
 def _is_there(state: Training, uid: str) -> bool:

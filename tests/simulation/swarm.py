@@ -120,6 +120,11 @@ class Swarm:
         """The newest state of the training."""
         return self.log.training(-1)
 
+    @property
+    def hasty(self) -> bool:
+        """True if timers fire before their time."""
+        return self._scenario.haste > 0
+
     def note(self, who: str, what: str) -> None:
         if self._trace:
             self._trace(self.clock.now, who, what)

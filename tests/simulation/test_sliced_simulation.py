@@ -6,6 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from simulation.__main__ import simulate
+from simulation.abuse import ABUSES
+from simulation.forbidden import OF_CHECKS, OF_SLICES
 from simulation.slicemoves import SLICE_MOVES, SURVEY_MOVES
 
 CHUNK = 100
@@ -21,6 +23,7 @@ STRUCK = {
     "models weighed again",
     "read that is tried",
     "result that is published too early",
+    "result of its own",
     "read that is tried (refused)",
     *("crash", "freeze", "die", "vanish", "fill", "stick", "cut", "split", "wall off", "drip", "trickle", "lose file"),
     "crash of a leader",
@@ -38,3 +41,4 @@ def test_a_swarm_that_merges_in_slices_holds_its_invariants_whatever_faults_stri
     assert found.said.keys() >= STATED, "everything that can be said of slices has its occasion"
     assert found.moves.keys() >= SLICE_MOVES.keys(), "adversarial members state all of it, true or not"
     assert {move.removesuffix(" (refused)") for move in found.moves} >= SURVEY_MOVES.keys()
+    assert found.moves.keys() >= {*OF_SLICES, *OF_CHECKS, *ABUSES}, "all that is forbidden is tried"

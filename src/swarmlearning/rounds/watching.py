@@ -91,10 +91,12 @@ def _left_out_by_leader(state: Training, current: Round) -> set[str]:
     return {uid for uid, bar in by_leader.items() if not is_believed(state, uid, bar)}
 
 
-def _statements(state: Training, current: Round) -> int:
-    """Returns how much the members have stated of the slices of this round: with each the round moves on."""
+def _statements(state: Training, current: Round) -> str:
+    """Returns what changes with each statement of members about slices of this round, by which it moves on."""
     slicing = slicing_of(state, current.number)
     if slicing is None:
-        return 0
-    stated = sum(len(each.statistics) + len(each.roots) + len(each.copies) for each in slicing.slices)
-    return stated + len(slicing.faults)
+        return ""
+    stated = sum(
+        len(each.statistics) + len(each.roots) + sum(map(len, each.copies.values())) for each in slicing.slices
+    )
+    return f"{slicing.recipe}/{stated + len(slicing.faults)}"
