@@ -23,6 +23,7 @@ ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "src" / "swarmlearning"
 TESTS: Final = (
     "rounds/test_sharing*.py",
+    "rounds/test_collecting.py",
     "rounds/test_surveying.py",
     "rounds/test_checking.py",
     "ledger/test_slice*.py",
