@@ -1,10 +1,10 @@
 """One round machine that cannot have or merge a contributor's model of a round merged in slices, or merge at all."""
 
 from rounds.test_sharing import RESULT, Sharer, not_leading, of, sent
-from support.slicing import InSlices, frozen, opened
-from swarmlearning.ledger.bodies import Depose, Exclusion, Reassign, ReportFault, StateLink
-from swarmlearning.rounds.events import LocalFailure, Send
-from swarmlearning.rounds.slices import Assemble, Assembled, LinkMeasured, MergeSlice, SliceUnmergeable
+from support.slicing import InSlices, frozen, opened, root
+from swarmlearning.ledger.bodies import Depose, Exclusion, Reassign, ReportFault, Sliced, StateLink
+from swarmlearning.rounds.events import Cancel, LocalFailure, Send
+from swarmlearning.rounds.slices import Assemble, Assembled, FetchSlice, LinkMeasured, MergeSlice, SliceUnmergeable
 
 
 def test_a_model_that_cannot_be_had_is_reported_and_tried_again_until_another_merges_the_slice() -> None:
@@ -137,3 +137,22 @@ def test_a_leader_that_waits_for_what_may_still_come_leads_on() -> None:
     node.advance()
     node.over(f"{node.recipe}/{index}/{play.slice(index).merger}")
     assert not any(timer.subject == "stuck" for timer in node.started("slice"))
+
+
+def test_who_was_to_merge_a_slice_merges_it_all_the_same_until_somebody_has() -> None:
+    """Its link was cut for a moment: who is to merge instead lacks its model, and may be cut off next."""
+    play = frozen()
+    node = Sharer(play, not_leading(play))
+    first, second, *_ = play.of(node.uid)
+    play.reassign(first)
+    instead = play.slice(first).merger
+    assert instead != node.uid
+    assert not [each for each in node.advance() if isinstance(each, Cancel)]
+    assert sent(node.merges(first)) == [Sliced(0, node.recipe, first, root(first))]
+    play.merge(first, by=node.uid)
+    assert play.slice(first).root == root(first)
+    play.reassign(second)
+    play.merge(second)
+    actions = node.advance()
+    assert [each.work.slice for each in actions if isinstance(each, Cancel)] == [second]  # type: ignore[union-attr]
+    assert of(FetchSlice, actions) == [second]

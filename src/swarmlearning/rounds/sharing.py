@@ -217,7 +217,7 @@ class Sharing:
                 facts.send(Sliced(slicing.round, slicing.recipe, index, root, change))
             elif is_here(known, index, each) and not slicing.survey:
                 facts.send(Held(slicing.round, slicing.recipe, (index,), roots_of(slicing.slices, [index])))
-            elif index in known.found and not stated:
+            elif index in known.found and not stated and each.merger == facts.uid:
                 facts.send(ReportFault(slicing.round, slicing.recipe, index, known.found[index].exclusion))
             elif not slicing.over and not facts.timers.pausing(subject(MergeSlice, slicing.recipe, index)):
                 recipe = facts.once(("recipe", slicing.recipe), lambda: recipe_of(facts.training, current, slicing))
@@ -345,5 +345,13 @@ class Sharing:
 
 
 def _slices_of(slicing: Slicing, uid: str) -> list[tuple[int, Slice]]:
-    """The slices that this member is to merge, with their indices."""
-    return [(index, each) for index, each in enumerate(slicing.slices) if each.merger == uid]
+    """The slices that this member is to merge, with their indices, and those that it was to merge while nobody has: its
+    link may have been cut for a moment, and most of what it needs is here, while others lack its own model."""
+
+    def is_own(index: int, each: Slice) -> bool:
+        if each.merger == uid:
+            return True
+        still = uid in each.former and not each.root and not slicing.survey
+        return still and uid not in unable_to(slicing, index)
+
+    return [(index, each) for index, each in enumerate(slicing.slices) if is_own(index, each)]
