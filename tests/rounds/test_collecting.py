@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rounds.test_sharing import Sharer, not_leading
 from support.slicing import frozen, root
 from swarmlearning.rounds.events import Action, Cancel
-from swarmlearning.rounds.slices import FetchSlice, SliceMissing
+from swarmlearning.rounds.slices import FetchSlice, SliceMerged, SliceMissing
 
 
 def fetches(actions: Sequence[Action]) -> list[FetchSlice]:
@@ -85,3 +85,16 @@ def test_who_has_not_answered_is_asked_last_of_those_who_state_a_slice() -> None
     play.hold(other, second)
     (fetch,) = [each for each in fetches(node.advance()) if each.slice == second]
     assert (fetch.holders, fetch.others) == ((other, cut), ())
+
+
+def test_what_a_node_has_merged_is_not_replaced_by_what_another_states_before_it_could_state_it() -> None:
+    """It kept the other digest's bytes, and was believed to hold its own (seed 973)."""
+    play = frozen("a", "b", "c", "d")
+    node = Sharer(play, not_leading(play))
+    first, *_ = play.of(node.uid)
+    play.reassign(first)
+    play.merge(first, root_of="a liar")
+    node.handle(SliceMerged(node.recipe, first, root(first)))
+    assert fetches(node.advance()) == []
+    play.merge(first, by=node.uid)
+    assert fetches(node.advance()) == [], "two digests of one slice: a third decides"

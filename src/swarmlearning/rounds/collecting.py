@@ -38,7 +38,7 @@ def collect(facts: RoundFacts, linking: Linking, current: Round, slicing: Slicin
     result = facts.training.result
     have_all = there.intersection(result.holders) if result and result.closed is current else set[str]()
     for index, each in enumerate(slicing.slices):
-        if not each.root or is_here(known, index, each):
+        if not each.root or is_here(known, index, each) or _is_to_be_stated(known, index, each, facts.uid):
             continue
         holders = live_holders(each, there) | have_all
         others = () if holders - known.unheard else _in_turn(facts, there - holders, index)
@@ -55,18 +55,28 @@ def collect(facts: RoundFacts, linking: Linking, current: Round, slicing: Slicin
             facts.timers.pause(pauses)  # what is not wanted meanwhile is cancelled: another is tried first then
             continue
         known.tried[index] = holders
-        turned = _turned(_likeliest_first(facts, each, holders, known.unheard), known.turns.get(index, 0))
+        if have_all:
+            order = _in_turn(facts, holders - known.unheard or holders, index)
+        else:
+            order = _likeliest_first(facts, each, holders, known.unheard)
+        turned = _turned(order, known.turns.get(index, 0))
         coded = Coded(each.change, current.base, back_in(facts.training, current.base)) if each.change else None
         work = FetchSlice(slicing.recipe, index, each.start, each.stop, each.root, turned, coded=coded, others=others)
         facts.work.want(work, facts.now)
 
 
-def _likeliest_first(facts: RoundFacts, found: Slice, holders: Set[str], unheard: Set[str]) -> list[str]:
-    return sorted(holders, key=lambda uid: (uid in unheard, uid not in found.roots, place(facts.training, uid)))
+def _is_to_be_stated(known: Progress, index: int, found: Slice, uid: str) -> bool:
+    """True while the ledger does not show yet that this node has merged the slice, in another way than those that count
+    so far: what it fetched would take the place of what it is about to state (seed 973)."""
+    return index in known.merged and uid in found.readers and uid not in found.roots
+
+
+def _likeliest_first(facts: RoundFacts, found: Slice, holders: Set[str], unheard: Set[str]) -> tuple[str, ...]:
+    return tuple(sorted(holders, key=lambda uid: (uid in unheard, uid not in found.roots, place(facts.training, uid))))
 
 
 def _in_turn(facts: RoundFacts, others: Set[str], index: int) -> tuple[str, ...]:
-    """Others than those who state the slice: first another one for each, so that nobody is asked for all."""
+    """These members, for each slice first another one: nobody is asked for all, and one whose link is cut for few."""
     return _turned(sorted(others, key=lambda uid: place(facts.training, uid)), index)
 
 
