@@ -31,12 +31,13 @@ TERMS: Final = 4
 
 def accuse_alone(swarm: "Swarm", on: Occasion) -> None:
     """A leader that takes all that it can from the others, in the first term, and then cannot use a model, as it says,
-    leaves nobody out: the others are not silent yet, and have something to say."""
+    leaves nobody out: the others are not silent yet, and have something to say. Who has said already that it cannot
+    merge has not: where nobody can, one of those that are accused is left out (seed 472)."""
     leader, number = on.current.leader, on.slicing.round
     own = [index for index in on.indexes if on.slicing.slices[index].merger == leader]
     known = {each.uid for each in on.slicing.faults}
     accused = [uid for uid in contributors(on.current, on.slicing) if uid not in (leader, *known)]
-    there = able(on.state, on.slicing) - {leader}
+    there = able(on.state, on.slicing) - {leader} - {each.by for each in on.slicing.faults}
     if on.current.term or not own or not accused or len(there - {accused[0]}) < 2:
         return
     world = swarm.log.head.world
