@@ -52,6 +52,17 @@ class Based(Sharer):
         self.begun = self.advance()
 
 
+def published_without(play: InSlices, *lost: str) -> list[str]:
+    """All slices are merged, held and published, as these are lost; returns the others."""
+    for index in range(len(play.slicing.slices)):
+        play.send(play.slice(index).merger, stated(play, index, change(index)))
+    play.lose(*lost)
+    for uid in play.others(play.leader):
+        play.hold(uid)
+    play.publish()
+    return play.others()
+
+
 def test_each_slice_is_stated_with_its_change_and_only_where_merges_travel_so(play: InSlices) -> None:
     merger = play.slice(0).merger
     with pytest.raises(Rejection, match="slice 0 of round 1: there is due to be a coded change") as refused:
@@ -116,13 +127,7 @@ def test_slices_stay_for_whoever_comes_back_as_all_others_have_the_result_and_no
     play: InSlices,
 ) -> None:
     node = Based(play, not_leading(play))
-    others = play.others(node.uid)
-    for index in range(len(play.slicing.slices)):
-        play.send(play.slice(index).merger, stated(play, index, change(index)))
-    play.lose(node.uid)
-    for uid in play.others(play.leader):
-        play.hold(uid)
-    play.publish()
+    others = published_without(play, node.uid)
     assert not play.slicing.over
     assert readable_slices(play.state, others[0], model(others[0], 1), set(others[1:]))
     play.report(*others)
@@ -145,13 +150,7 @@ def test_slices_stay_for_whoever_comes_back_as_all_others_have_the_result_and_no
 
 def test_who_comes_back_fetches_the_whole_result_where_nobody_is_there_who_had_its_slices(play: InSlices) -> None:
     node = Based(play, not_leading(play))
-    others = play.others(node.uid)
-    for index in range(len(play.slicing.slices)):
-        play.send(play.slice(index).merger, stated(play, index, change(index)))
-    play.lose(node.uid)
-    for uid in play.others(play.leader):
-        play.hold(uid)
-    play.publish()
+    others = published_without(play, node.uid)
     play.report(*others)
     play.back(node.uid)
     play.lose(*others)
@@ -159,11 +158,7 @@ def test_who_comes_back_fetches_the_whole_result_where_nobody_is_there_who_had_i
 
 
 def test_the_next_result_ends_the_slices_of_the_one_before(play: InSlices) -> None:
-    for index in range(len(play.slicing.slices)):
-        play.send(play.slice(index).merger, stated(play, index, change(index)))
-    for uid in play.others(play.leader):
-        play.hold(uid)
-    play.publish()
+    published_without(play)
     play.report()
     assert [each.over for each in play.state.slicings] == [True]
     play.submit()
