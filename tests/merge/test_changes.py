@@ -271,7 +271,7 @@ def test_a_change_with_another_header_than_its_base_is_left_out_as_it_is_in_slic
     given_sources = [Source("a", 1, change, coding), Source("b", 1, other, coding)]
     receipt = merge("mean", given_sources, base, tmp_path / "out")
     assert [(each.uid, each.reason) for each in receipt.excluded] == [("b", "structure")]
-    assert "another one than that of the model which it changes" in receipt.excluded[0].detail
+    assert "differs from that of the model that it changes" in receipt.excluded[0].detail
     other.write_bytes(b"")
     receipt = merge("mean", given_sources, base, tmp_path / "out")
     assert [(each.uid, each.reason, each.detail) for each in receipt.excluded] == [

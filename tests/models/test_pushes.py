@@ -277,7 +277,7 @@ async def test_chunks_that_are_not_for_this_merger_are_refused(
         ("3-4", CHUNK + b"x", LEAST_CHUNK + 1, 400, "have 262144 bytes"),
         ("3-4", b"", None, 411, "content-length"),
         ("3-4", CHUNK, LEAST_CHUNK, 422, "chunk 3: the bytes are not those"),
-        ("", b"x" * 697, 697, 422, "no chunk list"),
+        ("", b"x" * 697, 697, 422, "not a chunk list"),
         ("", b"x" * 600, 600, 422, "has 697 bytes"),
         ("", b"", 2**40, 422, "has 697 bytes"),
         ("x-4", b"", 0, 404, "/chunks/<first>-<end>"),

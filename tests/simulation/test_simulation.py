@@ -19,7 +19,7 @@ from simulation.scenario import Scenario
 from simulation.site import Plan, Site
 from simulation.swarm import Swarm
 from simulation.unsigned import signatures_unchecked
-from swarmlearning.ledger.contracts.training import slicing, transactions, transitions
+from swarmlearning.ledger.contracts.training import publishing, slicing, transactions, transitions
 from swarmlearning.ledger.contracts.training.state import Round, Training
 
 SEEDS = 900
@@ -139,7 +139,7 @@ def test_a_violation_names_the_seed_and_shows_its_last_steps_and_how_to_see_it_a
     def led_by_anybody(state: Training, number: int, term: int, uid: str) -> Round:
         return transitions.round_in_progress(state, number)
 
-    for module in (transactions, slicing):
+    for module in (publishing, transactions, slicing):
         monkeypatch.setattr(module, "round_led", led_by_anybody)
     with pytest.raises(AssertionError) as found:
         simulate(0, 200)
