@@ -6,10 +6,9 @@ from random import Random
 import pytest
 
 from support.play import merged, receipt_of
-from support.slicing import InSlices, frozen, publish_and_hold
-from swarmlearning.ledger.bodies import Body, Check, Checked
+from support.slicing import InSlices, frozen, publish_and_hold, refusal
+from swarmlearning.ledger.bodies import Check, Checked
 from swarmlearning.ledger.codes import Code
-from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.checking import is_open
 from swarmlearning.ledger.contracts.training.checks import (
     Checks,
@@ -130,15 +129,6 @@ def standing() -> InSlices:
 def checks_of(play: InSlices) -> Checks:
     assert play.state.checks is not None
     return play.state.checks
-
-
-def refusal(play: InSlices, uid: str, body: Body) -> Code:
-    """The code with which this is refused; the state is as before."""
-    before = play.state
-    with pytest.raises(Rejection) as refused:
-        play.send(uid, body)
-    assert play.state is before
-    return refused.value.code
 
 
 def test_parts_are_assigned_as_the_result_stands_and_members_state_what_they_find() -> None:

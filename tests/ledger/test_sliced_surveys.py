@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from support.network import session
-from support.slicing import InSlices, depose, frozen, opened, root
-from swarmlearning.ledger.bodies import Body, Publish, Weigh
+from support.slicing import InSlices, depose, frozen, opened, refusal, root
+from swarmlearning.ledger.bodies import Publish, Weigh
 from swarmlearning.ledger.canonical import canonical
 from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts.rejection import Rejection
@@ -42,14 +42,6 @@ def recipe(play: InSlices) -> Recipe:
 
 def coefficients(play: InSlices) -> tuple[int, ...]:
     return tuple(one.coefficient for one in recipe(play).contributors)
-
-
-def refusal(play: InSlices, uid: str, body: Body) -> Code:
-    before = play.state
-    with pytest.raises(Rejection) as refused:
-        play.send(uid, body)
-    assert play.state is before
-    return refused.value.code
 
 
 def publish(play: InSlices, *shares: int) -> Publish:

@@ -7,9 +7,8 @@ import pytest
 
 from support.network import session
 from support.play import merged, model, receipt_of
-from support.slicing import InSlices, frozen, opened, publish_and_hold, root
+from support.slicing import InSlices, frozen, opened, publish_and_hold, refusal, root
 from swarmlearning.ledger.bodies import (
-    Body,
     Exclusion,
     Held,
     Publish,
@@ -32,15 +31,6 @@ def play() -> InSlices:
     made = frozen()
     made.merge(0)
     return made
-
-
-def refusal(play: InSlices, uid: str, body: Body) -> Code:
-    """The code with which this is refused; the state is as before."""
-    before = play.state
-    with pytest.raises(Rejection) as refused:
-        play.send(uid, body)
-    assert play.state is before
-    return refused.value.code
 
 
 def merger(play: InSlices) -> str:

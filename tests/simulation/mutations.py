@@ -216,7 +216,7 @@ FAULTS: Final = (
         ),
         (
             "slices of a lost merger are asked of nobody else",
-            "others = () if holders - known.unheard else _in_turn(facts, there - holders, index)",
+            "others = () if holders - known.unresponsive else _in_turn(facts, there - holders, index)",
             "others = ()",
         ),
     ),

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import pytest
+
 from support.network import CONTRACT, Ledger, organisation, session
 from support.organisations import AUTHORITIES
 from support.play import merged, model, receipt_of
@@ -38,7 +40,9 @@ from swarmlearning.ledger.bodies import (
     Submit,
 )
 from swarmlearning.ledger.chain import Chain
+from swarmlearning.ledger.codes import Code
 from swarmlearning.ledger.contracts import network
+from swarmlearning.ledger.contracts.rejection import Rejection
 from swarmlearning.ledger.contracts.training.slices import Slice, Slicing, roots_of
 from swarmlearning.ledger.contracts.training.slicing import slicing_of
 from swarmlearning.ledger.contracts.training.state import Result, Round, Training
@@ -273,6 +277,15 @@ def publish_and_hold(play: InSlices) -> None:
 def depose(play: InSlices, *by: str) -> None:
     for uid in by:
         play.send(uid, Depose(play.round.number, play.round.term, 1, play.ledger.chain.height, "progress"))
+
+
+def refusal(play: InSlices, uid: str, body: Body) -> Code:
+    """The code with which this is refused; the state is as before."""
+    before = play.state
+    with pytest.raises(Rejection) as refused:
+        play.send(uid, body)
+    assert play.state is before
+    return refused.value.code
 
 
 def mergers(play: InSlices) -> Counter[str]:

@@ -27,18 +27,20 @@ _IDLE_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 1.0  # the same for a source that may get more chunks meanwhile
 _REPORT_SECONDS: Final = 0.1
 _BLAME: Final[tuple[Fault, ...]] = ("misshapen", "invalid", "too-slow", "unreachable", "not-held")
+_MAY_HAVE_IT: Final[frozenset[Fault]] = frozenset({"unreachable", "too-slow"})
 
 
 class TransferError(Exception):
     """A model could not be fetched; the message lists each source and what went wrong there.
 
-    `fault` is the gravest of the sources' `faults`; it names no source, so it may be made public. `silent`: nothing has
-    come from any of them, or not any more.
+    `fault` is the gravest of the sources' faults; it names no source, so it may be made public. `silent`: nothing has
+    come from any of them, or not any more. `unresponsive`: each may well have the model, but was not reached or was too
+    slow.
     """
 
     def __init__(self, text: str, *faults: Fault, silent: bool = False) -> None:
         super().__init__(text)
-        self.faults = faults
+        self.unresponsive = _MAY_HAVE_IT.issuperset(faults)
         self.fault: Fault = min(faults, key=_BLAME.index) if faults else "unreachable"
         self.silent = silent
 

@@ -26,7 +26,7 @@ bytes as the changes that slices are: a link may be cut for a moment."""
 def note_missing(known: Progress, standing: Slicing | None, failed: SliceMissing) -> None:
     """Nobody who was asked has given the slice. `standing`: the slices of the standing result."""
     known.missed[failed.slice] += 1
-    known.unheard |= known.tried.get(failed.slice, set())
+    known.unresponsive |= known.tried.get(failed.slice, set())
     if standing is not None and standing.recipe == failed.recipe:
         tries = TRIES if standing.slices[failed.slice].change else 1
         known.in_vain = known.in_vain or known.missed[failed.slice] >= tries
@@ -41,7 +41,7 @@ def collect(facts: RoundFacts, linking: Linking, current: Round, slicing: Slicin
         if not each.root or is_here(known, index, each) or _is_to_be_stated(known, index, each, facts.uid):
             continue
         holders = live_holders(each, there) | have_all
-        others = () if holders - known.unheard else _in_turn(facts, there - holders, index)
+        others = () if holders - known.unresponsive else _in_turn(facts, there - holders, index)
         asked = {*holders, *others}
         pauses = subject(FetchSlice, slicing.recipe, index)
         if holders - known.tried.get(index, holders):
@@ -56,9 +56,9 @@ def collect(facts: RoundFacts, linking: Linking, current: Round, slicing: Slicin
             continue
         known.tried[index] = holders
         if have_all:
-            order = _in_turn(facts, holders - known.unheard or holders, index)
+            order = _in_turn(facts, holders - known.unresponsive or holders, index)
         else:
-            order = _likeliest_first(facts, each, holders, known.unheard)
+            order = _likeliest_first(facts, each, holders, known.unresponsive)
         turned = _turned(order, known.turns.get(index, 0))
         coded = Coded(each.change, current.base, back_in(facts.training, current.base)) if each.change else None
         work = FetchSlice(slicing.recipe, index, each.start, each.stop, each.root, turned, coded=coded, others=others)
@@ -71,8 +71,10 @@ def _is_to_be_stated(known: Progress, index: int, found: Slice, uid: str) -> boo
     return index in known.merged and uid in found.readers and uid not in found.roots
 
 
-def _likeliest_first(facts: RoundFacts, found: Slice, holders: Set[str], unheard: Set[str]) -> tuple[str, ...]:
-    return tuple(sorted(holders, key=lambda uid: (uid in unheard, uid not in found.roots, place(facts.training, uid))))
+def _likeliest_first(facts: RoundFacts, found: Slice, holders: Set[str], unresponsive: Set[str]) -> tuple[str, ...]:
+    return tuple(
+        sorted(holders, key=lambda uid: (uid in unresponsive, uid not in found.roots, place(facts.training, uid)))
+    )
 
 
 def _in_turn(facts: RoundFacts, others: Set[str], index: int) -> tuple[str, ...]:

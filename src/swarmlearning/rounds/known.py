@@ -17,7 +17,7 @@ class Progress:
     survey: the digests of their statistics), with those of the `changes` that they are; faults that it has `found` by
     slice; of slices to fetch the holders that were `tried`, how often another one was first (`turns`), and how often
     none has given it (`missed`); the `result` that was made of all, with these `roots`, or the coefficients that follow
-    from a survey (`weighed`). `in_vain`: something has failed since the result stands. `unheard`: the
+    from a survey (`weighed`). `in_vain`: something has failed since the result stands. `unresponsive`: the
     members that have not given what they were asked for."""
 
     here: dict[int, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Progress:
     roots: tuple[str, ...] = ()
     weighed: Weighed | None = None
     in_vain: bool = False
-    unheard: set[str] = field(default_factory=set)
+    unresponsive: set[str] = field(default_factory=set)
 
 
 def is_here(known: Progress, index: int, found: Slice) -> bool:

@@ -14,6 +14,7 @@ from swarmlearning.rounds.events import Action, Cancel, Carry, Fetch, Merge, Wor
 from swarmlearning.rounds.slices import FetchSlice, MergeSlice
 
 ANYBODY: Final = ("",)
+"""In the place of the members of which a slice is asked though none of them states it."""
 
 
 class WorkUnderWay:

@@ -8,7 +8,7 @@ that differs.
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from swarmlearning.choices import TransferBack
 from swarmlearning.ledger.contracts.training.slices import Recipe, change_name
@@ -16,7 +16,6 @@ from swarmlearning.merge.back import code_back, decode_back
 from swarmlearning.merge.changes import Coding, Malformed
 from swarmlearning.merge.merging import MergeError
 from swarmlearning.merge.streaming import OnRead
-from swarmlearning.models.body import Fault
 from swarmlearning.models.parts import Parts
 from swarmlearning.models.store import TensorStore
 from swarmlearning.models.transfer import Stated, TransferError
@@ -25,9 +24,6 @@ from swarmlearning.sl.codings import Codings
 from swarmlearning.sl.layouts import copy_start, data_in
 from swarmlearning.sl.merging import in_thread, say_kept
 from swarmlearning.tensors.digest import ModelDigest, slice_root
-
-UNHEARD: Final[frozenset[Fault]] = frozenset({"unreachable", "too-slow"})
-"""Faults of sources that may well have the change."""
 
 logger = logging.getLogger("swarm.SL")
 
@@ -77,7 +73,7 @@ class BackSlices:
             await ask(coded.name, Stated(coded.layout, task.coded.change))
             root = await in_thread(lambda read: self._decode(task, info, chunks, merged, coded, read), self._count)
         except (TransferError, MergeError, Malformed) as error:
-            if isinstance(error, TransferError) and (task.others or UNHEARD.issuperset(error.faults)):
+            if isinstance(error, TransferError) and (task.others or error.unresponsive):
                 raise  # the slice as it is would come from them no sooner, and has several times as many bytes
             logger.info("Slice %d cannot be made of its coded change, so it is fetched whole: %s", task.slice, error)
             return False

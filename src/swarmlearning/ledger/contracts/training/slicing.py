@@ -20,8 +20,8 @@ goes wrong is settled by what members state, in `follow`, after each transaction
 - Where no member is there that could merge slices, or two leaders lack one that nobody is left to merge, or no model is
   left, the leader makes the result as in any other round.
 
-The leader, which holds all, publishes once each slice is held by another live member (`publish`); without that wait
-where it was deposed before in the round, since the others may hang.
+The leader, which holds all, publishes once each slice is held by another live member (`publishing.py`); without that
+wait where it was deposed before in the round, since the others may hang.
 """
 
 from collections import Counter
