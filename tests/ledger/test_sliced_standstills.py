@@ -5,7 +5,7 @@ import pytest
 
 from support.slicing import InSlices, depose, frozen, mergers, opened, publish_and_hold, root
 from swarmlearning.ledger.contracts.rejection import Rejection
-from swarmlearning.ledger.contracts.training.assigning import hardest_first, is_lost, not_held, silent
+from swarmlearning.ledger.contracts.training.assigning import hardest_first, has_unobtainable_slice, not_held, silent
 
 
 def with_three_mergers() -> tuple[InSlices, str, str, str]:
@@ -181,7 +181,7 @@ def test_slices_that_nobody_is_left_to_merge_are_lost_by_the_word_of_leaders_of_
     """Members of one organisation may state them, and serve them to nobody; others of one could read whole models."""
     play = frozen("a", "b", "c", "d", organisations="org-1 org-1 org-2 org-3")
     for leaders, lost in ((), False), (("c",), False), (("a", "b"), False), (("a", "c"), True), (("c", "d"), True):
-        assert is_lost(play.state, msgspec.structs.replace(play.slicing, lacked_by=leaders)) == lost
+        assert has_unobtainable_slice(play.state, msgspec.structs.replace(play.slicing, lacked_by=leaders)) == lost
 
 
 def test_one_leader_is_enough_where_all_others_have_led_in_vain() -> None:

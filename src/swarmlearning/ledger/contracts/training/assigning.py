@@ -122,7 +122,7 @@ def hardest_first(state: Training, slicing: Slicing, indexes: Collection[int]) -
     return sorted(indexes, key=lambda index: (len(_not_asked(state, slicing, index, set())), index))
 
 
-def is_lost(state: Training, slicing: Slicing) -> bool:
+def has_unobtainable_slice(state: Training, slicing: Slicing) -> bool:
     """True if two leaders, of two organisations where as many may lead, lack slices that nobody is left to merge: those
     who have stated them serve them to nobody. One is enough where all others that may lead have done so in vain."""
     leaders = {uid: member.organisation for uid, member in state.members.items() if member.alive and member.may_lead}

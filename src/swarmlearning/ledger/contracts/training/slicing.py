@@ -36,7 +36,7 @@ from swarmlearning.ledger.contracts.training.assigning import (
     concerns,
     given_on,
     hardest_first,
-    is_lost,
+    has_unobtainable_slice,
     mergers,
     passed_on,
     silent,
@@ -265,7 +265,8 @@ def _with_present_recipe(state: Training, current: Round, known: Slicing) -> Tra
     excluded = tuple(each for each in known.excluded if each.uid in current.submissions)
     present = msgspec.structs.replace(known, excluded=excluded)
     recipe = recipe_of(state, current, present)
-    if not recipe.contributors or (alive(state) and not mergers(state, present)) or is_lost(state, present):
+    nobody_merges = bool(alive(state)) and not mergers(state, present)
+    if not recipe.contributors or nobody_merges or has_unobtainable_slice(state, present):
         return without_slices(state, current.number)
     if recipe.name != known.recipe:
         present = _anew(present, recipe)
